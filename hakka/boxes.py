@@ -1,0 +1,38 @@
+"""Boxes: one array type, two ways to write it.
+
+``xyxy`` is left, top, right, bottom in pixels. ``cxcywh`` is centre and size as shares (0–1) of the image side.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+def xyxy_to_cxcywh(boxes: Array, width: int, height: int) -> Array:
+    """(n, 4) pixel corners as (n, 4) normalised centre and size."""
+    left, top, right, bottom = boxes.reshape(-1, 4).T
+    return np.stack(
+        [(left + right) / 2 / width, (top + bottom) / 2 / height, (right - left) / width, (bottom - top) / height],
+        axis=1,
+    )
+
+
+def cxcywh_to_xyxy(boxes: Array, width: int, height: int) -> Array:
+    """(n, 4) normalised centre and size as (n, 4) pixel corners."""
+    x, y, w, h = boxes.reshape(-1, 4).T
+    return np.stack([(x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height], axis=1)
+
+
+def iou_matrix(a: Array, b: Array) -> Array:
+    """(n, m) intersection over union of (n, 4) and (m, 4) xyxy boxes; 0 where both are empty."""
+    a, b = a.reshape(-1, 4), b.reshape(-1, 4)
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    inter = np.prod(np.clip(high - low, 0, None), axis=2)
+    area_a = np.prod(np.clip(a[:, 2:] - a[:, :2], 0, None), axis=1)
+    area_b = np.prod(np.clip(b[:, 2:] - b[:, :2], 0, None), axis=1)
+    union = area_a[:, None] + area_b[None, :] - inter
+    return np.divide(inter, union, out=np.zeros_like(union, dtype=float), where=union > 0)

@@ -1,0 +1,50 @@
+"""``hakka VERB``: one verb a command. Exit 0 done, 1 a check or the gate said no, 2 bad usage or bad input."""
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Sequence
+
+from hakka import __version__
+from hakka.errors import HakkaError, InvalidInput
+from hakka.verbs import data, loop, models, use
+
+EXAMPLE = "example: hakka run --data photos   (then: hakka up)"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and give its exit code; what goes wrong on purpose is one sentence on stderr."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments and arguments[0] in loop.ELSEWHERE:
+            return loop.hand_over(arguments[0], arguments[1:])
+        options = build_parser().parse_args(arguments)
+        code: int = options.run(options)
+        sys.stdout.flush()
+    except HakkaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+            raise
+        print(f"error: {error.filename or 'this machine'}: {error.strerror}", file=sys.stderr)
+        return InvalidInput.exit_code
+    return code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of every verb."""
+    parser = argparse.ArgumentParser(
+        prog="hakka", description="Food photos in, recipes out, and everything that keeps the detector good.", epilog=EXAMPLE
+    )
+    parser.add_argument("--version", action="version", version=f"hakka {__version__}")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    for part in (data, models, loop, use):
+        part.add_verbs(verbs)
+    return parser

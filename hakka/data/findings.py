@@ -1,0 +1,59 @@
+"""What a step has to say about one image or one box of the source."""
+
+import reprlib
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeGuard
+
+Kind = Literal["refused", "clipped", "note"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence about one thing.
+
+    ``refused`` and ``clipped`` are about ``boxes`` boxes each (an image that is refused takes its boxes with it), so
+    that the sums over all findings are the counts of the report; a ``note`` counts nothing.
+    """
+
+    kind: Kind
+    image: str | None
+    box: int | None
+    reason: str
+    boxes: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The finding as an entry of ``report.json``."""
+        return asdict(self)
+
+
+def refuse_box(image: str | None, box: int, reason: str) -> Finding:
+    """One box that is not converted; ``box`` is its place in the annotation file, from 0."""
+    return Finding("refused", image, box, reason, boxes=1)
+
+
+def refuse_image(image: str | None, reason: str, boxes: int) -> Finding:
+    """One image that is not converted, nor are its ``boxes``."""
+    return Finding("refused", image, None, reason, boxes)
+
+
+def printable(text: str) -> str:
+    """``text`` with whatever UTF-8 cannot hold (odd bytes of file names, lone surrogates) written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def short(value: Any) -> str:
+    """A foreign value as at most about 60 characters, however long or deep it is."""
+    try:
+        return printable(_SHORT.repr(value))
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__}"
+
+
+def is_text(value: Any) -> TypeGuard[str]:
+    """True for a string that a UTF-8 file can hold."""
+    return isinstance(value, str) and printable(value) == value
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 60
+_SHORT.maxlevel = 3

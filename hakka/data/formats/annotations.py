@@ -1,0 +1,40 @@
+"""What every annotation reader gives, whatever it read."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hakka.boxes import Array
+from hakka.data.findings import Finding
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """One image with its boxes as the source wrote them, not yet held against the pixels.
+
+    ``boxes`` is (n, 5): class index, left, top, right, bottom, in pixels of ``size`` or in shares (0–1) of the sides of
+    the upright image. ``places`` are the boxes' places in the annotation file. ``size`` is the width and height that
+    the annotations claim, None if they claim nothing.
+    """
+
+    image: str
+    size: tuple[int, int] | None
+    boxes: Array
+    places: tuple[int, ...]
+    unit: Literal["pixels", "shares"]
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Everything that was found in a source.
+
+    ``images_found`` and ``boxes_found`` count what the source holds, so they equal what is in ``images`` plus what
+    ``findings`` refuse.
+    """
+
+    format: str
+    files: tuple[str, ...]
+    names: tuple[str, ...]
+    images: tuple[SourceImage, ...]
+    images_found: int
+    boxes_found: int
+    findings: tuple[Finding, ...] = field(default=())

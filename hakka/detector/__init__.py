@@ -1,0 +1,1 @@
+"""The food detector: train, evaluate, gate, export, run."""

@@ -1,0 +1,67 @@
+"""Training checkpoints without pickle: tensors in safetensors, everything else as JSON in its header."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hakka.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A detector that can be trained on: ultralytics' architecture record, class names, input size, tensors."""
+
+    architecture: dict[str, Any]
+    names: tuple[str, ...]
+    imgsz: int
+    tensors: dict[str, Any]
+
+    def build(self) -> Any:
+        """The ultralytics module with these weights, in float32 and evaluation mode. Call ``load_ultralytics`` first."""
+        from ultralytics.nn.tasks import DetectionModel
+
+        module = DetectionModel(self.architecture, nc=len(self.names), verbose=False)
+        module.load_state_dict(self.tensors, strict=True)
+        module.names = dict(enumerate(self.names))
+        module.task = "detect"
+        return module.float().eval()
+
+
+def save_checkpoint(path: Path, module: Any, imgsz: int) -> None:
+    """Write an ultralytics detection module; floating tensors are stored as float16, as ultralytics stores them."""
+    from safetensors.torch import save_file
+
+    tensors = {
+        key: (value.half() if value.is_floating_point() else value).contiguous().clone().cpu()
+        for key, value in module.state_dict().items()
+    }
+    architecture = {key: value for key, value in module.yaml.items() if key not in ("yaml_file", "ch", "channels")}
+    header = {
+        "architecture": json.dumps(architecture, sort_keys=True),
+        "names": json.dumps([module.names[i] for i in range(len(module.names))]),
+        "imgsz": str(imgsz),
+    }
+    scratch = path.with_name(f".{path.name}.part")
+    save_file(tensors, scratch, metadata=header)
+    scratch.chmod(0o644)
+    scratch.replace(path)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint that :func:`save_checkpoint` wrote.
+
+    Raises:
+        InvalidInput: the file is not such a checkpoint.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a mapping)
+        return Checkpoint(
+            json.loads(header["architecture"]), tuple(json.loads(header["names"])), int(header["imgsz"]), tensors
+        )
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise InvalidInput(f"{path}: not a Hakka checkpoint: {error}") from None

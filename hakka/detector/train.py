@@ -1,0 +1,237 @@
+"""Training: a converted dataset and starting weights in, a checkpoint out."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hakka.data.dataset import Dataset, load_dataset, materialize
+from hakka.detector.checkpoint import save_checkpoint
+from hakka.detector.torch_compat import load_ultralytics
+from hakka.detector.weights import Start, find_start
+from hakka.errors import InvalidInput
+from hakka.files import sha256_file, write_json
+from hakka.settings import read_settings
+
+KNOWN_CLASSES_EPOCHS = 6
+NEW_CLASSES_EPOCHS = 60
+LINE_EVERY = 10.0  # seconds between two lines of progress within an epoch
+
+
+@dataclass(frozen=True)
+class TrainParams:
+    """Section ``train`` of params.yaml. ``epochs`` 0 and ``learning_rate`` 0 mean: chosen from the starting weights."""
+
+    weights: str
+    model: str
+    imgsz: int
+    epochs: int
+    batch: int
+    learning_rate: float
+    patience: int
+    seed: int
+    device: str
+    mosaic: float
+
+    def __post_init__(self) -> None:
+        for name, least, most in (
+            ("imgsz", 32, 4096),
+            ("epochs", 0, 100_000),
+            ("batch", 1, 4096),
+            ("patience", 0, 100_000),
+            ("seed", 0, 2**31 - 1),
+        ):
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise InvalidInput(f"train.{name} must be {least} to {most}, got {value}")
+        if self.imgsz % 32:
+            raise InvalidInput(f"train.imgsz must be a multiple of 32, got {self.imgsz}")
+        if not 0 <= self.learning_rate < 1:
+            raise InvalidInput(f"train.learning_rate must be from 0 up to 1, got {self.learning_rate}")
+        if not 0 <= self.mosaic <= 1:
+            raise InvalidInput(f"train.mosaic must be from 0 to 1, got {self.mosaic}")
+
+
+def train(dataset: Path, root: Path, out: Path, params: TrainParams) -> dict[str, Any]:
+    """Train on ``dataset`` (images under ``root``) and write the checkpoint and its records into ``out``.
+
+    ``out`` gets ``weights.safetensors`` (of the epoch that did best on the val split), ``history.json`` (one record an
+    epoch) and ``train.json``, which is also returned: weights' digest, where training started, epochs, seconds, best val mAP.
+    Progress goes to stdout as plain lines.
+
+    Raises:
+        InvalidInput: the dataset has no training or no val image, or a parameter is out of range.
+        NotFound: the starting weights do not exist.
+    """
+    data = load_dataset(dataset)
+    for split in ("train", "val"):
+        if not data.split(split):
+            raise InvalidInput(f"{dataset}: training needs at least one image in split {split!r}, got 0")
+    settings = read_settings()
+    load_ultralytics(settings.home / "ultralytics")
+    start = find_start(params.weights, params.model, data.names, settings)
+    epochs = params.epochs or _choose_epochs(start, data)
+    out.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".scratch-", dir=out))
+    began = time.monotonic()
+    try:
+        data_yaml = materialize(data, root, scratch / "data", splits=("train", "val"))
+        print(
+            f"training {epochs} epochs on {len(data.split('train'))} images at {params.imgsz} px, from {start.source}",
+            flush=True,
+        )
+        trainer, history = _run_trainer(data_yaml, scratch, params, start, epochs)
+        best = _best_module(trainer, data.names)
+        save_checkpoint(out / "weights.safetensors", best, params.imgsz)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    record = {
+        "weights": {"file": "weights.safetensors", "sha256": sha256_file(out / "weights.safetensors")},
+        "start": start.source,
+        "parameters": sum(parameter.numel() for parameter in best.parameters()),
+        "epochs": len(history),
+        "seconds": round(time.monotonic() - began, 1),
+        "best_val_map50": max((epoch["val_map50"] for epoch in history), default=0.0),
+        "params": asdict(params) | {"epochs": epochs},
+    }
+    write_json(out / "history.json", history)
+    write_json(out / "train.json", record)
+    return record
+
+
+def _choose_epochs(start: Start, data: Dataset) -> int:
+    """Few epochs where the weights know every class already, many where the head starts from nothing."""
+    return KNOWN_CLASSES_EPOCHS if set(data.names) <= set(start.names) else NEW_CLASSES_EPOCHS
+
+
+def _run_trainer(
+    data_yaml: Path, scratch: Path, params: TrainParams, start: Start, epochs: int
+) -> tuple[Any, list[dict[str, float]]]:
+    import torch
+    from ultralytics.models.yolo.detect import DetectionTrainer
+    from ultralytics.nn.tasks import DetectionModel
+    from ultralytics.utils.torch_utils import intersect_dicts
+
+    class Trainer(DetectionTrainer):  # type: ignore[misc]
+        """Builds the model that ``start`` describes, whatever ``model`` in the overrides says."""
+
+        def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:  # noqa: ARG002
+            model = DetectionModel(start.architecture, nc=self.data["nc"], ch=self.data["channels"], verbose=False)
+            model.names = self.data["names"]
+            if start.module is not None:
+                model.load(start.module, verbose=False)  # rows of the class head go where the names say
+            elif start.tensors is not None:
+                model.load_state_dict(intersect_dicts(start.tensors, model.state_dict()), strict=False)
+            return model
+
+    overrides = {
+        "model": "yolo26n.yaml",
+        "data": str(data_yaml),
+        "project": str(scratch),
+        "name": "ultralytics",
+        "epochs": epochs,
+        "imgsz": params.imgsz,
+        "batch": params.batch,
+        "patience": params.patience or epochs,
+        "seed": params.seed,
+        "device": _device(params.device),
+        "mosaic": params.mosaic,
+        "close_mosaic": min(10, epochs // 4),
+        "warmup_epochs": min(3.0, epochs / 4),
+        "workers": 0 if (os.cpu_count() or 1) <= 2 else min(8, (os.cpu_count() or 1) - 1),
+        "deterministic": True,
+        "plots": False,
+        "verbose": False,
+        "amp": torch.cuda.is_available(),
+        "pretrained": False,
+    }
+    if params.learning_rate:
+        overrides |= {"optimizer": "AdamW", "lr0": params.learning_rate, "lrf": 0.05, "cos_lr": True}
+    trainer = Trainer(overrides=overrides)
+    history: list[dict[str, float]] = []
+    for event, callback in _progress(history, epochs).items():
+        trainer.add_callback(event, callback)
+    trainer.train()
+    return trainer, history
+
+
+def _device(device: str) -> str:
+    import torch
+
+    if device != "auto":
+        return device
+    return "0" if torch.cuda.is_available() else "cpu"
+
+
+def _progress(history: list[dict[str, float]], epochs: int) -> dict[str, Callable[[Any], None]]:
+    """Callbacks that print a line an epoch, and one every few seconds within a long epoch, with the time left."""
+    state = {"begin": time.monotonic(), "line": time.monotonic(), "batch": 0.0}
+
+    def say(text: str) -> None:
+        state["line"] = time.monotonic()
+        print(text, flush=True)
+
+    def on_train_start(_trainer: Any) -> None:
+        import torch
+
+        # ultralytics leaves a core idle; on two cores that is half of the machine
+        torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        state["begin"] = time.monotonic()
+
+    def on_train_epoch_start(_trainer: Any) -> None:
+        state["batch"] = 0
+
+    def on_train_batch_end(trainer: Any) -> None:
+        state["batch"] += 1
+        if time.monotonic() - state["line"] > LINE_EVERY:
+            batches = len(trainer.train_loader)
+            done = trainer.epoch + state["batch"] / batches
+            say(f"epoch {trainer.epoch + 1}/{epochs}: {100 * state['batch'] / batches:.0f} %, {_left(done)} left")
+
+    def on_fit_epoch_end(trainer: Any) -> None:
+        if len(history) > trainer.epoch:  # fires once more after the last epoch, for the best weights
+            return
+        metrics = {key: float(value) for key, value in trainer.metrics.items()}
+        losses = {f"train_{k}": float(v) for k, v in trainer.label_loss_items(trainer.tloss, prefix="loss").items()}
+        row = {
+            "epoch": float(trainer.epoch + 1),
+            "loss": sum(losses.values()),
+            "val_map50": metrics.get("metrics/mAP50(B)", 0.0),
+            "val_map50_95": metrics.get("metrics/mAP50-95(B)", 0.0),
+            "val_precision": metrics.get("metrics/precision(B)", 0.0),
+            "val_recall": metrics.get("metrics/recall(B)", 0.0),
+        }
+        history.append(row | {key.replace("/", "_"): value for key, value in losses.items()})
+        say(
+            f"epoch {trainer.epoch + 1}/{epochs}: loss {row['loss']:.3f}, val mAP50 {row['val_map50']:.3f}, "
+            f"{_left(trainer.epoch + 1)} left"
+        )
+
+    def _left(done: float) -> str:
+        seconds = (time.monotonic() - state["begin"]) / max(done, 1e-9) * (epochs - done)
+        return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{max(seconds, 0):.0f} s"
+
+    return {
+        "on_train_start": on_train_start,
+        "on_train_epoch_start": on_train_epoch_start,
+        "on_train_batch_end": on_train_batch_end,
+        "on_fit_epoch_end": on_fit_epoch_end,
+    }
+
+
+def _best_module(trainer: Any, names: tuple[str, ...]) -> Any:
+    """The weights of the best epoch; those of the last one when no epoch found anything."""
+    from ultralytics.nn.tasks import load_checkpoint
+
+    path = next((path for path in (trainer.best, trainer.last) if Path(path).is_file()), None)
+    if path is None:
+        raise InvalidInput("training ended without a checkpoint: every loss was NaN; lower train.learning_rate")
+    module, _ = load_checkpoint(str(path))
+    module.names = dict(enumerate(names))
+    return module
+
+

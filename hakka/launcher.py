@@ -1,0 +1,152 @@
+"""Everything on one machine: the pipeline once, then the endpoint and the app until Ctrl-C."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+from hakka.errors import NotFound, Unavailable
+from hakka.registry import champion
+from hakka.settings import Settings, read_settings
+
+READY_WITHIN = 120.0  # seconds; the first import of a package on a slow disk takes its time
+STOP_WITHIN = 15.0
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _StopRequested(BaseException):
+    """A signal asked us to end."""
+
+
+def launch(data: str | None) -> int:
+    """Run the pipeline on ``data`` (None: not at all), then serve endpoint and app, and return the exit code.
+
+    A gate that keeps the champion is no reason not to serve. Ctrl-C or SIGTERM stops both servers and gives 0.
+
+    Raises:
+        Unavailable: a port is taken, or a server ended by itself.
+        NotFound: there is no champion to serve.
+    """
+    settings = read_settings()
+    for name, port in (("HAKKA_PORT", settings.port), ("HAKKA_APP_PORT", settings.app_port)):
+        _check_free(name, port)
+    with _signals_as_exceptions():
+        if data is not None:
+            code = _run_pipeline(data)
+            if code not in (0, 1):
+                return code
+            if code == 1 and champion(settings.registry) is None:
+                return code
+        if champion(settings.registry) is None:
+            raise NotFound(f"the registry {settings.registry} has no champion to serve: run the pipeline first (hakka run)")
+        return _serve(settings)
+
+
+def _run_pipeline(data: str) -> int:
+    process = _start("pipelines", "run", "--data", data)
+    try:
+        return process.wait()
+    except _StopRequested:
+        _stop([process])
+        return 130
+
+
+def _serve(settings: Settings) -> int:
+    servers = {}
+    try:
+        servers["the endpoint"] = _start("serving", "--port", str(settings.port))
+        servers["the app"] = _start("app", "--port", str(settings.app_port))
+        app_address = f"http://127.0.0.1:{settings.app_port}"
+        _wait_ready(servers, "the endpoint", f"http://127.0.0.1:{settings.port}/v2/health/ready")
+        _wait_ready(servers, "the app", f"{app_address}/_stcore/health")
+        print(f"\nendpoint  http://127.0.0.1:{settings.port}\napp       {app_address}\nCtrl-C stops both.", flush=True)
+        while True:
+            _check_alive(servers)
+            time.sleep(0.5)
+    except _StopRequested:
+        print("\nstopping", flush=True)
+        return 0
+    finally:
+        _stop(list(servers.values()))
+
+
+def _start(module: str, *arguments: str) -> "subprocess.Popen[bytes]":
+    """``python -m module`` in a process group of its own, which the kernel ends when we are killed."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        start_new_session=True,
+        preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+    )
+
+
+def _end_with_parent() -> None:
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+def _stop(processes: "list[subprocess.Popen[bytes]]") -> None:
+    """Ask all to end, wait, and end what is left of their process groups."""
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+    deadline = time.monotonic() + STOP_WITHIN
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(deadline - time.monotonic(), 0.1))
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _check_free(name: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise Unavailable(
+                f"port {port} must be free on 127.0.0.1 ({error.strerror}): stop what uses it, or set {name}"
+            ) from None
+
+
+def _wait_ready(servers: "dict[str, subprocess.Popen[bytes]]", name: str, address: str) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + READY_WITHIN
+    while True:
+        _check_alive(servers)
+        try:
+            with opener.open(address, timeout=2) as response:
+                if response.status == 200:
+                    return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{name} must be ready within {READY_WITHIN:g} s at {address}, it is not") from None
+        time.sleep(0.1)
+
+
+def _check_alive(servers: "dict[str, subprocess.Popen[bytes]]") -> None:
+    for name, process in servers.items():
+        if (code := process.poll()) is not None:
+            raise Unavailable(f"{name} ended by itself with exit code {code}")
+
+
+@contextlib.contextmanager
+def _signals_as_exceptions() -> Iterator[None]:
+    def stop(_number: int, _frame: Any) -> None:
+        for number in STOPS:  # a second Ctrl-C must not break the stopping
+            signal.signal(number, signal.SIG_IGN)
+        raise _StopRequested
+
+    before = {number: signal.signal(number, stop) for number in STOPS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,82 @@
+"""Is there enough of every class, where it is needed?"""
+
+from collections import Counter, defaultdict
+
+import pytest
+
+from hakka.boxes import Array
+from hakka.data.dataset import Dataset
+from hakka.quality.conftest import Judge
+from hakka.quality.limits import Limits
+
+
+@pytest.fixture(scope="session")
+def counts(dataset: Dataset, boxes: dict[str, Array]) -> dict[str, Counter[str]]:
+    """Boxes of each class, by split; boxes of an unknown class are another check's matter."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for entry in dataset.entries:
+        for label in boxes[entry.image][:, 0] if entry.image in boxes else ():
+            if label in range(len(dataset.names)):
+                found[entry.split][dataset.names[int(label)]] += 1
+    return found
+
+
+def test_class_instances(dataset: Dataset, counts: dict[str, Counter[str]], limits: Limits, judge: Judge) -> None:
+    """Every class has enough boxes to be learned."""
+    least = limits.number("class_instances", "min_boxes")
+    total = sum(counts.values(), Counter())
+    judge(
+        (None, f"class {name!r}: must have ≥ {least:g} boxes, got {total[name]}")
+        for name in dataset.names
+        if total[name] < least
+    )
+
+
+def test_class_balance(counts: dict[str, Counter[str]], limits: Limits, judge: Judge) -> None:
+    """The most frequent class does not drown the rarest."""
+    most = limits.number("class_balance", "max_ratio")
+    ordered = sum(counts.values(), Counter()).most_common()
+    if ordered and ordered[0][1] > most * ordered[-1][1]:
+        (often, high), (seldom, low) = ordered[0], ordered[-1]
+        judge(
+            [
+                (
+                    None,
+                    f"{often!r} has {high} boxes, {seldom!r} {low}: the ratio must be ≤ {most:g}, got {high / low:.0f}",
+                )
+            ]
+        )
+    else:
+        judge([])
+
+
+def test_classes_trained(dataset: Dataset, counts: dict[str, Counter[str]], judge: Judge) -> None:
+    """Every class is seen in training."""
+    judge((None, f"class {name!r}: train has no box of it") for name in dataset.names if not counts["train"][name])
+
+
+def test_class_splits(
+    dataset: Dataset, counts: dict[str, Counter[str]], boxes: dict[str, Array], limits: Limits, judge: Judge
+) -> None:
+    """Every class with enough scenes is measured in val and in test."""
+    least = limits.number("class_splits", "min_scenes")
+    scenes: dict[int, set[str]] = defaultdict(set)
+    for entry in dataset.entries:
+        if entry.image in boxes:
+            for label in boxes[entry.image][:, 0]:
+                scenes[int(label)].add(entry.group)
+    judge(
+        (None, f"class {name!r}: is in {len(scenes[label])} scenes, but {split} has no box of it")
+        for label, name in enumerate(dataset.names)
+        for split in ("val", "test")
+        if dataset.split(split) and len(scenes[label]) >= least and not counts[split][name]
+    )
+
+
+def test_background_share(dataset: Dataset, limits: Limits, judge: Judge) -> None:
+    """Not too many images are without any box."""
+    most = limits.number("background_share", "max_share")
+    empty = sum(entry.boxes == 0 for entry in dataset.entries)
+    share = empty / max(len(dataset.entries), 1)
+    reason = f"{empty} of {len(dataset.entries)} images have no box: the share must be ≤ {most:g}, got {share:.2f}"
+    judge([(None, reason)] if share > most else [])

@@ -1,0 +1,32 @@
+"""Is the dataset what convert wrote, and what did convert have to refuse?"""
+
+from typing import Any
+
+from hakka.data.dataset import Dataset, content_digest
+from hakka.quality.conftest import Judge
+from hakka.quality.limits import Limits
+
+
+def test_dataset_digest(dataset: Dataset, judge: Judge) -> None:
+    """Index, labels and class names are as they were converted."""
+    found = content_digest(dataset)
+    judge([] if found == dataset.digest else [(None, f"the digest must be {dataset.digest[:12]}, got {found[:12]}")])
+
+
+def test_source_findings(source_report: dict[str, Any], judge: Judge) -> None:
+    """What convert clipped or refused."""
+    findings = [item for item in source_report.get("findings", []) if item["kind"] != "note"]
+    judge((item["image"], f"{item['kind']}: {item['reason']}") for item in findings)
+
+
+def test_source_refused(source_report: dict[str, Any], limits: Limits, judge: Judge) -> None:
+    """Only a small share of the source was refused."""
+    most = limits.number("source_refused", "max_share")
+    problems: list[tuple[str | None, str]] = []
+    for what in ("images", "boxes"):
+        counts = source_report.get(what, {"found": 0, "refused": 0})
+        share = counts["refused"] / max(counts["found"], 1)
+        if share > most:
+            reason = f"{counts['refused']} of {counts['found']} {what} were refused: the share must be ≤ {most:g}"
+            problems.append((None, f"{reason}, got {share:.2f}"))
+    judge(problems)

@@ -1,0 +1,114 @@
+"""Reading the corpus files: YAML in, checked values out, one sentence for what is wrong."""
+
+import math
+import re
+from collections.abc import Collection, Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hakka.errors import InvalidInput
+
+try:  # the C parser is ten times faster, but not every build of PyYAML has it
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:
+    from yaml import SafeLoader  # type: ignore[assignment]
+
+_ID = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+
+
+class _UniqueKeys(SafeLoader):
+    """A loader that refuses a key written twice: YAML would silently keep the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key_node.value!r} is written twice", key_node.start_mark
+                )
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> Any:
+    """The value of a YAML file.
+
+    Raises:
+        InvalidInput: the file is missing, is not UTF-8, is not YAML, or holds a key twice.
+    """
+    try:
+        return yaml.load(path.read_text("utf-8"), Loader=_UniqueKeys)  # noqa: S506 (a safe loader)
+    except FileNotFoundError:
+        raise InvalidInput(f"{path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path.name}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def check_keys(entry: Any, required: Collection[str], optional: Collection[str], place: str) -> dict[str, Any]:
+    """``entry`` itself, once it is a mapping with all required keys and no unknown one."""
+    if not isinstance(entry, dict):
+        raise InvalidInput(f"{place}: must be a mapping, got {entry!r}")
+    for key in required:
+        if key not in entry:
+            raise InvalidInput(f"{place}: {key} is missing")
+    for key in entry:
+        if key not in required and key not in optional:
+            raise InvalidInput(f"{place}: {key!r} is not a key; known are {', '.join([*required, *optional])}")
+    return entry
+
+
+def check_id(value: Any, rule: str, place: str) -> str:
+    """A snake_case name."""
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise InvalidInput(f"{place}: {rule} must be snake_case, got {value!r}")
+    return value
+
+
+def check_text(value: Any, rule: str, place: str) -> str:
+    """A non-empty string."""
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidInput(f"{place}: {rule} must be a text, got {value!r}")
+    return value
+
+
+def check_texts(value: Any, rule: str, place: str) -> tuple[str, ...]:
+    """A list of non-empty strings, as a tuple."""
+    if not isinstance(value, list):
+        raise InvalidInput(f"{place}: {rule} must be a list, got {value!r}")
+    return tuple(check_text(item, f"each of {rule}", place) for item in value)
+
+
+def check_choice(value: Any, choices: Collection[str], rule: str, place: str) -> str:
+    """One of a closed list."""
+    if not isinstance(value, str) or value not in choices:
+        raise InvalidInput(f"{place}: {rule} must be one of {', '.join(choices)}, got {value!r}")
+    return value
+
+
+def check_choices(value: Any, choices: Collection[str], rule: str, place: str) -> frozenset[str]:
+    """A list whose items are of a closed list."""
+    return frozenset(check_choice(item, choices, rule, place) for item in check_texts(value, rule, place))
+
+
+def check_flag(value: Any, rule: str, place: str) -> bool:
+    """A flag, true or false."""
+    if not isinstance(value, bool):
+        raise InvalidInput(f"{place}: {rule} must be true or false, got {value!r}")
+    return value
+
+
+def check_positive(value: Any, most: float, rule: str, place: str) -> float:
+    """A number above 0 and at most ``most``."""
+    number = not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+    if not number or not 0 < value <= most:
+        raise InvalidInput(f"{place}: {rule} must be a number above 0 and at most {most:g}, got {value!r}")
+    return float(value)
+
+
+def check_whole(value: Any, most: int, rule: str, place: str) -> int:
+    """A whole number from 1 to ``most``."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise InvalidInput(f"{place}: {rule} must be a whole number from 1 to {most}, got {value!r}")
+    return value

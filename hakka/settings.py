@@ -1,0 +1,76 @@
+"""The environment, read once into one frozen record."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hakka.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where a process writes and which addresses it uses.
+
+    ``home`` holds everything that a run writes. The properties below are the only places where its layout is named.
+    """
+
+    home: Path
+    port: int
+    app_port: int
+    endpoint: str
+    weights: Path | None
+
+    @property
+    def runs(self) -> Path:
+        """Run records, one folder a run."""
+        return self.home / "runs"
+
+    @property
+    def registry(self) -> Path:
+        """Model versions and channels."""
+        return self.home / "registry"
+
+    @property
+    def predictions(self) -> Path:
+        """The prediction log."""
+        return self.home / "predictions"
+
+    @property
+    def monitor(self) -> Path:
+        """Drift reports, one folder a run of the watch."""
+        return self.home / "monitor"
+
+    @property
+    def cache(self) -> Path:
+        """Outputs of pipeline steps that a later run may reuse."""
+        return self.home / "cache"
+
+    @property
+    def clearml(self) -> Path:
+        """Offline ClearML sessions."""
+        return self.home / "clearml"
+
+
+def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from ``HAKKA_HOME``, ``HAKKA_PORT``, ``HAKKA_APP_PORT``, ``HAKKA_ENDPOINT`` and ``HAKKA_WEIGHTS``.
+
+    Raises:
+        InvalidInput: a port is not a whole number from 1 to 65535.
+    """
+    port = _port(environ, "HAKKA_PORT", 8080)
+    weights = environ.get("HAKKA_WEIGHTS")
+    return Settings(
+        home=Path(environ.get("HAKKA_HOME") or ".hakka").expanduser().absolute(),
+        port=port,
+        app_port=_port(environ, "HAKKA_APP_PORT", 8501),
+        endpoint=(environ.get("HAKKA_ENDPOINT") or f"http://127.0.0.1:{port}").rstrip("/"),
+        weights=Path(weights).expanduser().absolute() if weights else None,
+    )
+
+
+def _port(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name) or str(default)
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+        raise InvalidInput(f"{name}: a port must be a whole number from 1 to 65535, got {text!r}")
+    return int(text)

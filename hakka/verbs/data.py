@@ -1,0 +1,114 @@
+"""``hakka sample | convert | validate``."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from hakka.params import read_section
+from hakka.verbs.shared import Verbs, add_json, add_verb, print_json, progress_line
+
+SHOWN = 10
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Add the verbs of the data."""
+    sample = add_verb(verbs, "sample", run_sample, "draw the sample data anew", "hakka sample --out sample")
+    sample.add_argument("--out", type=Path, default=Path("sample"), metavar="DIR", help="folder to write (default: sample)")
+    sample.add_argument("--images", type=int, default=236, metavar="N", help="scenes (default: 236)")
+    sample.add_argument("--seed", type=int, default=2026, metavar="N", help="same seed, same bytes (default: 2026)")
+    sample.add_argument("--size", type=int, default=416, metavar="N", help="side in pixels (default: 416)")
+    sample.add_argument(
+        "--backgrounds", metavar="A,B", help="families of table tops (default: those of the sample; see SOURCE.md)"
+    )
+    sample.add_argument("--clean", action="store_true", help="without the faulty entries")
+    add_json(sample)
+
+    convert = add_verb(
+        verbs, "convert", run_convert, "make a dataset of photos and annotations", "hakka convert sample --out build/dataset"
+    )
+    convert.add_argument("source", type=Path, metavar="SRC", help="folder of photos and annotation files")
+    convert.add_argument("--out", type=Path, required=True, metavar="DST", help="dataset folder to write")
+    convert.add_argument("--format", default="auto", metavar="F", help="format of the annotations (default: auto)")
+    add_json(convert)
+
+    validate = add_verb(
+        verbs, "validate", run_validate, "check a dataset", "hakka validate build/dataset --data sample --out build/validation"
+    )
+    validate.add_argument("dataset", type=Path, metavar="DATASET", help="folder that `hakka convert` wrote")
+    validate.add_argument("--data", type=Path, required=True, metavar="SRC", help="folder of the photos")
+    validate.add_argument(
+        "--out", type=Path, default=Path("build/validation"), metavar="DIR", help="reports (default: build/validation)"
+    )
+    add_json(validate)
+
+
+def run_sample(options: argparse.Namespace) -> int:
+    """Draw the sample."""
+    from hakka.data.sample import SAMPLE_BACKGROUNDS, write_sample
+
+    families = tuple(options.backgrounds.split(",")) if options.backgrounds else SAMPLE_BACKGROUNDS
+    counts = write_sample(
+        options.out,
+        images=options.images,
+        seed=options.seed,
+        size=options.size,
+        backgrounds=families,
+        faulty=not options.clean,
+    )
+    if options.json:
+        print_json({**counts, "out": str(options.out)})
+    else:
+        print(f"{options.out}: {counts['images']} images, {counts['annotations']} annotations, {counts['classes']} classes")
+    return 0
+
+
+def run_convert(options: argparse.Namespace) -> int:
+    """Convert a source folder."""
+    from hakka.data.convert import convert
+    from hakka.data.split import SplitParams
+
+    params = read_section(SplitParams, "split")
+    report = convert(
+        options.source, options.out, format=options.format, params=params, progress=progress_line("images")
+    )
+    if options.json:
+        print_json({**report, "out": str(options.out)})
+        return 0
+    images, boxes = report["images"], report["boxes"]
+    print(f"images  {images['found']} found, {images['converted']} converted, {images['refused']} refused")
+    print(
+        f"boxes   {boxes['found']} found, {boxes['converted']} converted ({boxes['clipped']} of them clipped), "
+        f"{boxes['refused']} refused"
+    )
+    _print_findings([finding["reason"] for finding in report["findings"]])
+    print(f"report  {options.out / 'report.html'}")
+    return 0
+
+
+def run_validate(options: argparse.Namespace) -> int:
+    """Check a dataset; exit 1 when a check of severity error said no."""
+    from hakka.quality.validate import validate
+
+    report = validate(options.dataset, options.data, options.out)
+    if options.json:
+        print_json({**report, "out": str(options.out)})
+    else:
+        _print_checks(report)
+        print(f"report  {options.out / 'report.html'}")
+    return 0 if report["passed"] else 1
+
+
+def _print_checks(report: dict[str, Any]) -> None:
+    for check in report["checks"]:
+        if not check["passed"]:
+            print(f"{check['severity']}: {check['name']}: {len(check['findings'])} findings")
+            _print_findings([finding["reason"] for finding in check["findings"]])
+    verdict = "passed" if report["passed"] else "failed"
+    print(f"checks  {len(report['checks'])} run, {report['errors']} errors, {report['warnings']} warnings: {verdict}")
+
+
+def _print_findings(reasons: list[str]) -> None:
+    for reason in reasons[:SHOWN]:
+        print(f"  {reason}")
+    if len(reasons) > SHOWN:
+        print(f"  … and {len(reasons) - SHOWN} more")

@@ -1,0 +1,151 @@
+"""``hakka train | export | evaluate | models | promote | rollback``."""
+
+import argparse
+from pathlib import Path
+
+from hakka.params import read_section
+from hakka.settings import read_settings
+from hakka.verbs.shared import Verbs, add_json, add_verb, print_json
+
+CHANNELS = ("champion", "canary")
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Add the verbs of the model."""
+    train = add_verb(
+        verbs, "train", run_train, "train a detector on a dataset", "hakka train build/dataset --data sample --out build/training"
+    )
+    _add_dataset(train)
+    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the checkpoint and its records")
+    train.add_argument("--weights", metavar="W", help="auto, starter, scratch, a file, or a published name")
+    train.add_argument("--model", metavar="M", help="architecture, such as yolo26n (default: that of the weights)")
+    for name in ("epochs", "imgsz", "batch", "seed"):
+        train.add_argument(f"--{name}", type=int, metavar="N", help=f"train.{name} of params.yaml")
+    train.add_argument("--device", metavar="D", help="auto, cpu, or the number of a GPU")
+    add_json(train)
+
+    export = add_verb(
+        verbs,
+        "export",
+        run_export,
+        "make a model folder of a checkpoint: OpenVINO, ONNX, model.json",
+        "hakka export build/training build/dataset --data sample --out build/model",
+    )
+    export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder that `hakka train` wrote")
+    _add_dataset(export)
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="model folder to write")
+    add_json(export)
+
+    evaluate = add_verb(
+        verbs,
+        "evaluate",
+        run_evaluate,
+        "measure a model folder, a version or a channel on the test images",
+        "hakka evaluate build/model build/dataset --data sample --out build/evaluation",
+    )
+    evaluate.add_argument("model", metavar="MODEL", help="model folder, version, or champion")
+    _add_dataset(evaluate)
+    evaluate.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for metrics and report")
+    add_json(evaluate)
+
+    models = add_verb(verbs, "models", run_models, "list the registered versions", "hakka models --json")
+    add_json(models)
+
+    promote = add_verb(
+        verbs, "promote", run_promote, "point a channel at a registered version", "hakka promote 0123456789ab"
+    )
+    promote.add_argument("version", metavar="VERSION", help="12 hex digits, see `hakka models`")
+    rollback = add_verb(verbs, "rollback", run_rollback, "point a channel at its earlier version", "hakka rollback")
+    for parser in (promote, rollback):
+        parser.add_argument("--channel", default="champion", choices=CHANNELS, help="default: champion")
+
+
+def _add_dataset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder that `hakka convert` wrote")
+    parser.add_argument("--data", type=Path, required=True, metavar="SRC", help="folder of the photos")
+
+
+def run_train(options: argparse.Namespace) -> int:
+    """Train."""
+    import contextlib
+    import sys
+
+    from hakka.detector.train import TrainParams, train
+
+    names = ("weights", "model", "epochs", "imgsz", "batch", "seed", "device")
+    params = read_section(TrainParams, "train", **{name: getattr(options, name) for name in names})
+    with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):
+        record = train(options.dataset, options.data, options.out, params)
+    if options.json:
+        print_json({**record, "out": str(options.out)})
+    else:
+        print(f"{options.out / 'weights.safetensors'}: val mAP50 {record['best_val_map50']:.3f} after {record['seconds']} s")
+    return 0
+
+
+def run_export(options: argparse.Namespace) -> int:
+    """Export."""
+    from hakka.detector.export import export
+
+    record = export(options.checkpoint, options.dataset, options.data, options.out)
+    print_json(record) if options.json else print(f"{options.out}: version {record['version']}")
+    return 0
+
+
+def run_evaluate(options: argparse.Namespace) -> int:
+    """Evaluate."""
+    from hakka.detector.evaluate import evaluate
+    from hakka.registry import resolve
+
+    folder = Path(options.model)
+    model = folder if folder.is_dir() else resolve(options.model, read_settings().registry)
+    metrics = evaluate(model, options.dataset, options.data, options.out)
+    if options.json:
+        print_json(metrics)
+    else:
+        print(
+            f"version {metrics['version']}: mAP50 {metrics['map50']:.3f}, mAP50-95 {metrics['map50_95']:.3f} "
+            f"on {metrics['images']} images\nreport  {options.out / 'report.html'}"
+        )
+    return 0
+
+
+def run_models(options: argparse.Namespace) -> int:
+    """List the versions, oldest first; the channels are named beside the version that they point at."""
+    from hakka.registry import channel_history, list_versions
+
+    registry = read_settings().registry
+    histories = {channel: channel_history(registry, channel) for channel in CHANNELS}
+    channels = {channel: steps[-1]["version"] if steps else None for channel, steps in histories.items()}
+    versions = list_versions(registry)
+    if options.json:
+        champion = next((record for record in versions if record["version"] == channels["champion"]), None)
+        metrics = champion["metrics"] if champion else None
+        print_json({"versions": versions, **channels, "metrics": metrics, "registry": str(registry)})
+        return 0
+    for record in versions:
+        marks = ", ".join(channel for channel, version in channels.items() if version == record["version"])
+        print(
+            f"{record['version']}  {record['created']}  mAP50 {record['metrics']['map50']:.3f}  "
+            f"{len(record['names'])} classes  data {record['data'].get('revision') or '-'}  {marks}".rstrip()
+        )
+    if not versions:
+        print(f"no version in {registry} yet: `hakka run` makes one")
+    return 0
+
+
+def run_promote(options: argparse.Namespace) -> int:
+    """Promote."""
+    from hakka.registry import promote
+
+    promote(read_settings().registry, options.version, options.channel)
+    print(f"{options.channel}: {options.version}")
+    return 0
+
+
+def run_rollback(options: argparse.Namespace) -> int:
+    """Roll back."""
+    from hakka.registry import rollback
+
+    print(f"{options.channel}: {rollback(read_settings().registry, options.channel)}")
+    return 0

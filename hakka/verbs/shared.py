@@ -1,0 +1,39 @@
+"""What the verbs have in common: how one is added, and how results are printed."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+Verbs = Any  # argparse keeps the type of its subparsers to itself
+Run = Callable[[argparse.Namespace], int]
+
+
+def add_verb(verbs: Verbs, name: str, run: Run, about: str, example: str) -> argparse.ArgumentParser:
+    """A parser for one verb, with its one-line help and an example that works."""
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name, help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=f"example: {example}", allow_abbrev=False
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The option ``--json``: stdout is one JSON value for a program."""
+    parser.add_argument("--json", action="store_true", help="print one JSON value")
+
+
+def print_json(value: Any) -> None:
+    """A value as JSON on stdout."""
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def progress_line(what: str) -> Callable[[int, int], None]:
+    """A callback (done, all) that keeps one line current on a terminal, and is silent elsewhere."""
+
+    def show(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{what} {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    return show
