@@ -34,7 +34,7 @@ def track(folder: Path) -> str:
         Unavailable: DVC does not run.
     """
     fingerprint(folder)
-    run_dvc(["add", "--quiet", folder.resolve().name], cwd=folder.resolve().parent)
+    run_dvc(["add", folder.resolve().name], cwd=folder.resolve().parent)
     return revision(folder)
 
 

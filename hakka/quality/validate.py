@@ -28,7 +28,7 @@ def validate(dataset: Path, root: Path, out: Path, *, params_file: Path = PARAMS
         Unavailable: ``out`` cannot be written.
         HakkaError: the suite itself broke.
     """
-    dataset, root, out = Path(dataset), Path(root), Path(out)
+    dataset, root, out = Path(dataset), Path(root), Path(out).absolute()  # the suite runs in another folder
     load_dataset(dataset)
     read_limits(params_file)
     if not root.is_dir():

@@ -1,0 +1,372 @@
+"""The COCO reader and the conversion: what a user puts in, what comes out, and what is said about the rest."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_pictures import coco, draw
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from hakka.boxes import cxcywh_to_xyxy
+from hakka.data.convert import convert
+from hakka.data.dataset import Dataset, load_dataset
+from hakka.data.formats import read_annotations
+from hakka.data.scan import scan_images
+from hakka.errors import InvalidInput
+
+HUGE = 10**400
+
+
+def run(source: Path, out: Path, content: object) -> dict:
+    (source / "annotations.json").write_text(content if isinstance(content, str) else json.dumps(content))
+    return convert(source, out)
+
+
+def reasons(report: dict) -> str:
+    return "\n".join(finding["reason"] for finding in report["findings"])
+
+
+def pixels(dataset: Dataset, image: str) -> list[list[float]]:
+    entry = next(entry for entry in dataset.entries if entry.image == image)
+    return np.round(cxcywh_to_xyxy(dataset.labels(entry)[:, 1:], entry.width, entry.height), 3).tolist()
+
+
+def test_names_boxes_and_images_come_through_exactly(write_coco, tmp_path):
+    report = convert(write_coco(4, {0: [[8, 4, 32.5, 16]], 1: []}), tmp_path / "out")
+    dataset = load_dataset(tmp_path / "out")
+    assert report["images"] == {"found": 4, "converted": 4, "refused": 0}
+    assert report["boxes"] == {"found": 1, "converted": 1, "clipped": 0, "refused": 0}
+    assert dataset.names == ("apple", "mik")
+    assert pixels(dataset, "images/000.jpg") == [[8, 4, 40.5, 20]]
+    background = next(entry for entry in dataset.entries if entry.image == "images/001.jpg")
+    assert background.boxes == 0
+    assert dataset.label_file(background).read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("bbox", "word"),
+    [
+        ([8, 8, -4, 10], "width must be > 0, got -4"),
+        ([8, 8, 4, 0], "height must be > 0, got 0"),
+        ([math.nan, 8, 4, 4], "finite numbers"),
+        ([8, math.inf, 4, 4], "finite numbers"),
+        ([8, 8, 1e300, 4], "finite numbers"),
+        ([8, 8, HUGE, 4], "finite numbers"),
+        ([8, 8, True, 4], "finite numbers"),
+        ([8, 8, "4", 4], "finite numbers"),
+        ([8, 8, 4], "must be [x, y, width, height]"),
+        (None, "must be [x, y, width, height]"),
+        ([200, 8, 4, 4], "outside the 96 x 64 frame"),
+        ([95.6, 8, 40, 4], "thinner than a pixel"),
+    ],
+)
+def test_a_box_that_is_none_is_refused_with_the_reason(write_coco, tmp_path, bbox, word):
+    report = convert(write_coco(2, {0: [[8, 8, 4, 4], bbox]}), tmp_path / "out")
+    assert report["boxes"] == {"found": 2, "converted": 1, "clipped": 0, "refused": 1}
+    assert word in reasons(report)
+
+
+def test_a_box_that_hangs_out_is_clipped_and_said_so(write_coco, tmp_path):
+    report = convert(write_coco(2, {0: [[-10, 50, 30, 30]]}), tmp_path / "out")
+    assert report["boxes"] == {"found": 1, "converted": 1, "clipped": 1, "refused": 0}
+    assert pixels(load_dataset(tmp_path / "out"), "images/000.jpg") == [[0, 50, 20, 64]]
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.jpg", "/etc/passwd", "a/../../secret.jpg", "C:\\x.jpg", "..\\secret.jpg", ""]
+)
+def test_a_file_name_that_leaves_the_source_is_refused(source, tmp_path, name):
+    draw(tmp_path / "secret.jpg", 1)
+    draw(source / "a.jpg", 2)
+    images = [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": name}]
+    annotations = [{"image_id": 2, "category_id": 10, "bbox": [1, 1, 9, 9]}]
+    report = run(source, tmp_path / "out", coco(images, annotations))
+    assert report["images"] == {"found": 2, "converted": 1, "refused": 1}
+    assert report["boxes"]["refused"] == 1
+
+
+def test_odd_ids_orphans_and_crowds_are_refused_one_by_one(source, tmp_path):
+    draw(source / "a.jpg", 1)
+    box = [1, 1, 9, 9]
+    content = coco(
+        [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "a.jpg"}, {"file_name": "a.jpg"}, 7],
+        [
+            {"id": 1, "image_id": 1, "category_id": 20, "bbox": box},
+            {"id": 1, "image_id": 1, "category_id": 20, "bbox": box},
+            {"id": 1, "image_id": 1, "category_id": 20, "bbox": [2, 2, 9, 9]},
+            {"image_id": 999, "category_id": 20, "bbox": box},
+            {"image_id": [1], "category_id": 20, "bbox": box},
+            {"image_id": 1, "category_id": 77, "bbox": box},
+            {"image_id": 1, "category_id": {}, "bbox": box},
+            {"image_id": 1, "category_id": 20, "bbox": box, "iscrowd": 1},
+            "box",
+        ],
+    )
+    content["categories"] += [{"id": 30}, {"id": 10, "name": "another apple"}, None]
+    report = run(source, tmp_path / "out", content)
+    assert report["images"] == {"found": 4, "converted": 1, "refused": 3}
+    assert report["boxes"] == {"found": 9, "converted": 2, "clipped": 0, "refused": 7}
+    for word in ("orphan", "unknown category id 77", "iscrowd", "there already", "means both", "taken by an image"):
+        assert word in reasons(report)
+
+
+def test_missing_truncated_foreign_and_unlisted_images_are_refused(source, tmp_path):
+    whole = draw(source / "a.jpg", 1).read_bytes()
+    (source / "cut.jpg").write_bytes(whole[: len(whole) * 2 // 3])
+    (source / "text.jpg").write_text("no picture")
+    (source / "empty.jpg").touch()
+    Image.new("RGB", (9, 9)).save(source / "anim.gif")
+    draw(source / "stranger.png", 5)
+    names = ["a.jpg", "cut.jpg", "text.jpg", "empty.jpg", "gone.jpg", "anim.gif"]
+    images = [{"id": i, "file_name": name} for i, name in enumerate(names)]
+    boxes = [{"image_id": i, "category_id": 10, "bbox": [1, 1, 4, 4]} for i in range(6)]
+    report = run(source, tmp_path / "out", coco(images, boxes))
+    assert report["images"] == {"found": 7, "converted": 1, "refused": 6}
+    assert report["boxes"] == {"found": 6, "converted": 1, "clipped": 0, "refused": 5}
+    for word in (
+        "cut.jpg: the image does not decode to its end",
+        "empty",
+        "no such image",
+        "got GIF",
+        "no annotation file lists",
+    ):
+        assert word in reasons(report)
+
+
+def test_of_two_images_with_the_same_bytes_the_first_listed_is_kept(source, tmp_path):
+    data = draw(source / "z.jpg", 1).read_bytes()
+    (source / "b.jpg").write_bytes(data)
+    (source / "a.jpg").write_bytes(data)
+    images = [{"id": i, "file_name": name} for i, name in enumerate(("z.jpg", "b.jpg", "a.jpg"))]
+    boxes = [{"image_id": i, "category_id": 10, "bbox": [1, 1, 4, 4 + i // 2]} for i in range(3)]
+    report = run(source, tmp_path / "out", coco(images, boxes))
+    assert [entry.image for entry in load_dataset(tmp_path / "out").entries] == ["z.jpg"]
+    assert "b.jpg: has the same bytes as z.jpg and the same boxes" in reasons(report)
+    assert "a.jpg: has the same bytes as z.jpg but other boxes" in reasons(report)
+
+
+@pytest.mark.parametrize("orientation", [1, 5, 6, 7, 8])
+def test_boxes_sit_on_the_object_whatever_exif_says(source, tmp_path, orientation):
+    """A white block on a noisy photo must be inside its box after the photo is turned upright."""
+    rng = np.random.default_rng(0)
+    canvas = rng.integers(0, 60, (64, 96, 3), dtype=np.uint8)
+    canvas[10:26, 60:90] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    source.mkdir()
+    Image.fromarray(canvas).save(source / "a.png", exif=exif)
+    turned = orientation >= 5
+    as_stored = {"id": 1, "file_name": "a.png", "width": 96, "height": 64}
+    report_boxes = [{"image_id": 1, "category_id": 10, "bbox": [60, 10, 30, 16]}]
+    run(source, tmp_path / "out", coco([as_stored], report_boxes))
+    dataset = load_dataset(tmp_path / "out")
+    entry = dataset.entries[0]
+    assert (entry.width, entry.height) == ((64, 96) if turned else (96, 64))
+    with Image.open(source / "a.png") as picture:
+        upright = np.asarray(ImageOps.exif_transpose(picture).convert("L"))
+    (left, top, right, bottom), *_ = pixels(dataset, "a.png")
+    inside = upright[round(top) : round(bottom), round(left) : round(right)]
+    assert inside.min() == 255
+    assert inside.size == 30 * 16
+
+
+@pytest.mark.parametrize(("width", "height"), [(192, 128), (64, 96), (0, 0), (-96, 64), ("96", 64), (96.5, 64)])
+def test_a_size_that_the_image_does_not_have_refuses_the_image(write_coco, tmp_path, width, height):
+    source = write_coco(1)
+    content = json.loads((source / "annotations.json").read_text())
+    draw(source / "ok.jpg", 9)
+    content["images"][0] |= {"width": width, "height": height}
+    content["images"].append({"id": 50, "file_name": "ok.jpg"})
+    report = run(source, tmp_path / "out", content)
+    assert report["images"] == {"found": 2, "converted": 1, "refused": 1}
+    assert report["boxes"] == {"found": 1, "converted": 0, "clipped": 0, "refused": 1}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_other_encodings_and_line_ends_are_read(write_coco, tmp_path, encoding):
+    source = write_coco(2)
+    text = json.dumps(json.loads((source / "annotations.json").read_text()), indent=1).replace("\n", "\r\n")
+    (source / "annotations.json").write_bytes(text.encode(encoding))
+    assert convert(source, tmp_path / "out")["images"]["converted"] == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        ("[1, 2]", "COCO needs the lists"),
+        ('{"images": []}', "missing annotations, categories"),
+        ("{", "not valid JSON"),
+        ("[" * 10_000, "nested too deep"),
+        ("\x00\x01", "not valid JSON"),
+        ("9" * 5000, "not valid JSON"),
+    ],
+)
+def test_json_that_is_no_annotation_file_is_one_sentence(source, tmp_path, content, word):
+    draw(source / "a.jpg", 1)
+    with pytest.raises(InvalidInput, match=word) as caught:
+        run(source, tmp_path / "out", content)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_folders_that_hold_no_data_are_one_sentence(source, tmp_path):
+    with pytest.raises(InvalidInput, match="none there"):
+        convert(source, tmp_path / "out")
+    source.mkdir()
+    with pytest.raises(InvalidInput, match="is empty"):
+        convert(source, tmp_path / "out")
+    draw(source / "a.jpg", 1)
+    with pytest.raises(InvalidInput, match=r"no annotation file .* holds 1 images"):
+        convert(source, tmp_path / "out")
+    with pytest.raises(InvalidInput, match="got a file"):
+        convert(source / "a.jpg", tmp_path / "out")
+    with pytest.raises(InvalidInput, match="format must be one of"):
+        convert(source, tmp_path / "out", format="voc")
+    with pytest.raises(InvalidInput, match="none of 2 images can be converted"):
+        run(source, tmp_path / "out", coco([{"id": 1, "file_name": "gone.jpg"}], []))
+
+
+def test_the_output_never_replaces_what_is_not_a_dataset(write_coco, tmp_path):
+    source = write_coco(2)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    for out in (source, tmp_path, tmp_path / "mine", source / "annotations.json"):
+        with pytest.raises(InvalidInput):
+            convert(source, out)
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+    convert(source, source / "out")
+    assert convert(source, source / "out")["images"]["found"] == 2
+
+
+def test_files_are_found_by_the_rule_that_is_written_down(source, tmp_path):
+    for i, name in enumerate(("images/train/a.jpg", "images/val/a.jpg", "val2017/b.jpg", "deep/down/c.jpg")):
+        draw(source / name, i)
+    (source / "annotations").mkdir()
+    box = {"image_id": 1, "category_id": 10, "bbox": [1, 1, 4, 4]}
+    (source / "annotations/instances_train.json").write_text(json.dumps(coco([{"id": 1, "file_name": "a.jpg"}], [box])))
+    others = [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "down\\c.jpg"}]
+    (source / "annotations/instances_valid.json").write_text(json.dumps(coco(others, [box])))
+    last = [{"id": 1, "file_name": "b.jpg"}, {"id": 2, "file_name": "a.jpg"}]
+    (source / "annotations/val2017.json").write_text(json.dumps(coco(last, [box], ("mik", "apple", "egg"))))
+    read = read_annotations(source)
+    assert [image.image for image in read.images] == [
+        "images/train/a.jpg",
+        "images/val/a.jpg",
+        "deep/down/c.jpg",
+        "val2017/b.jpg",
+    ]
+    assert read.names == ("apple", "mik", "egg")
+    assert [int(image.boxes[0, 0]) for image in read.images if len(image.boxes)] == [0, 0, 1]
+    assert "could mean 2 files" in read.findings[-1].reason
+
+
+def test_the_same_source_gives_the_same_bytes(write_coco, tmp_path):
+    source = write_coco(8)
+    for out in ("one", "two"):
+        convert(source, tmp_path / out)
+    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())
+    assert len(files) == 8 + 4
+    assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in files)
+
+
+def test_hostile_names_stay_text(source, tmp_path):
+    names = [
+        "<script>alert(1)</script>.jpg",
+        "line\u2028break\n.jpg",
+        "한글 'quote\".jpg",
+        ".hidden",
+        "x" * 240 + ".jpg",
+    ]
+    for i, name in enumerate(names[:3] + names[4:]):
+        draw(source / name.replace("/", "_"), i, format="JPEG")
+    images = [{"id": i, "file_name": name.replace("/", "_")} for i, name in enumerate(names)]
+    images.append({"id": 99, "file_name": "<img src=x onerror=alert(1)>"})
+    report = run(source, tmp_path / "out", coco(images, [], ("<b>apple</b>", "a: b\n- c")))
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<img" not in page
+    assert "<b>apple" not in page
+    assert report["images"] == {"found": 6, "converted": 4, "refused": 2}
+    dataset = load_dataset(tmp_path / "out")
+    assert dataset.names == ("<b>apple</b>", "a: b\n- c")
+    assert all(len(dataset.labels(entry)) == 0 for entry in dataset.entries)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from([0, 1, 10, 20, "a.jpg", "../a.jpg"])
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+NUMBER = st.integers(-20, 120) | st.floats() | st.just(HUGE) | JSON
+IMAGE = JSON | st.fixed_dictionaries(
+    {
+        "id": st.integers(0, 3) | JSON,
+        "file_name": st.sampled_from(["a.jpg", "b.jpg", "cut.jpg", "gone.jpg", "../a.jpg"]) | JSON,
+    },
+    optional={"width": st.just(96) | NUMBER, "height": st.just(64) | NUMBER},
+)
+BOX = JSON | st.fixed_dictionaries(
+    {
+        "image_id": st.integers(0, 3) | JSON,
+        "category_id": st.sampled_from([10, 20]) | JSON,
+        "bbox": st.lists(NUMBER, min_size=4, max_size=4) | JSON,
+    },
+    optional={"id": st.integers(0, 2) | JSON, "iscrowd": st.integers(0, 1) | JSON},
+)
+CATEGORY = JSON | st.fixed_dictionaries(
+    {"id": st.sampled_from([10, 20]) | JSON, "name": st.sampled_from(["apple", "mik"]) | JSON}
+)
+
+
+@pytest.fixture(scope="module")
+def three_images(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("property") / "source"
+    draw(folder / "a.jpg", 1)
+    whole = draw(folder / "b.jpg", 2).read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[:-300])
+    return folder
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(images=st.lists(IMAGE, max_size=5), boxes=st.lists(BOX, max_size=6), categories=st.lists(CATEGORY, max_size=3))
+def test_any_coco_is_accounted_for_and_never_a_crash(three_images, images, boxes, categories):
+    out = three_images.parent / "out"
+    good = [{"id": "good", "file_name": "a.jpg"}, *images]
+    content = {"images": good, "annotations": boxes, "categories": categories}
+    report = run(three_images, out, content)  # raises if the counts do not add up
+    dataset = load_dataset(out)
+    listed = {item["file_name"] for item in good if isinstance(item, dict) and isinstance(item.get("file_name"), str)}
+    assert report["boxes"]["found"] == len(boxes)
+    assert report["images"]["found"] >= len(good) + len({"a.jpg", "b.jpg", "cut.jpg"} - listed)
+    for entry in dataset.entries:
+        labels = dataset.labels(entry)
+        corners = cxcywh_to_xyxy(labels[:, 1:], 1, 1)
+        assert len(labels) == entry.boxes
+        assert np.isin(labels[:, 0], range(len(dataset.names))).all()
+        assert (corners >= -1e-7).all()
+        assert (corners <= 1 + 1e-7).all()
+        assert (labels[:, 3:] > 0).all()
+
+
+def test_the_scan_itself_never_raises(tmp_path):
+    whole = draw(tmp_path / "a.png", 1).read_bytes()
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        data = bytearray(whole)
+        for place in rng.integers(0, len(data), 5):
+            data[place] = rng.integers(0, 256)
+        (tmp_path / f"{i}.png").write_bytes(data[: rng.integers(1, len(data) + 1)])
+    (tmp_path / "folder.jpg").mkdir()
+    names = [*(f"{i}.png" for i in range(60)), "folder.jpg", "gone.jpg", "a.png"]
+    scans = scan_images(tmp_path, names)
+    assert list(scans) == names
+    assert scans["a.png"].problem is None
+    assert scans["folder.jpg"].problem == "no such image file"

@@ -1,0 +1,184 @@
+"""Reading a dataset back, laying it out for training, YOLO in, and the revisions of the source."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from data_pictures import draw
+
+from hakka.data import load_dataset, materialize
+from hakka.data.convert import convert
+from hakka.data.dataset import content_digest
+from hakka.data.fingerprint import fingerprint
+from hakka.errors import InvalidInput, NotFound, Tampered, Unavailable
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "epicure_ingredients"
+
+
+def test_materialize_links_images_and_writes_what_ultralytics_reads(write_coco, tmp_path):
+    source = write_coco(9)
+    (source / "images" / "000.jpg").rename(source / "images" / "kept.JPEG")
+    text = (source / "annotations.json").read_text().replace("000.jpg", "kept.JPEG")
+    (source / "annotations.json").write_text(text)
+    convert(source, tmp_path / "out")
+    dataset = load_dataset(tmp_path / "out")
+    data_yaml = materialize(dataset, source, tmp_path / "yolo")
+    content = yaml.safe_load(data_yaml.read_text())
+    assert content["names"] == {0: "apple", 1: "mik"}
+    for entry in dataset.entries:
+        image = tmp_path / "yolo" / content[entry.split] / f"{entry.stem}.jpg"
+        assert image.samefile(source / entry.image)
+        labels = np.loadtxt(tmp_path / "yolo" / "labels" / entry.split / f"{entry.stem}.txt", ndmin=2)
+        assert np.array_equal(labels, dataset.labels(entry))
+    only_test = materialize(dataset, source, tmp_path / "yolo", splits=("test",)).parent
+    assert not list((only_test / "images" / "train").iterdir())
+    assert len(list((only_test / "images" / "test").iterdir())) == len(dataset.split("test"))
+
+
+def test_materialize_notices_what_changed_and_leaves_nothing_half_done(write_coco, tmp_path):
+    source = write_coco(3)
+    convert(source, tmp_path / "out")
+    dataset = load_dataset(tmp_path / "out")
+    draw(source / "images" / "001.jpg", 1, (200, 200))
+    with pytest.raises(Tampered, match=r"001\.jpg: must have"):
+        materialize(dataset, source, tmp_path / "yolo")
+    (source / "images" / "001.jpg").unlink()
+    with pytest.raises(NotFound, match="not in the data folder"):
+        materialize(dataset, source, tmp_path / "yolo")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "x").touch()
+    with pytest.raises(InvalidInput, match="will not replace"):
+        materialize(dataset, source, tmp_path / "mine")
+
+
+def test_two_images_of_one_stem_get_two_label_files(source, tmp_path):
+    for i, name in enumerate(("a/x.jpg", "b/X.jpg", "b/x.png", "y.jpg")):
+        draw(source / name, i)
+    images = [{"id": i, "file_name": name} for i, name in enumerate(("a/x.jpg", "b/X.jpg", "b/x.png", "y.jpg"))]
+    boxes = [{"image_id": i, "category_id": 1, "bbox": [i, i, 5, 5]} for i in range(4)]
+    content = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "egg"}]}
+    (source / "coco.json").write_text(json.dumps(content))
+    convert(source, tmp_path / "out")
+    dataset = load_dataset(tmp_path / "out")
+    stems = [entry.stem for entry in dataset.entries]
+    assert len({stem.lower() for stem in stems}) == 4
+    assert stems[3] == "y"
+    assert all(len(dataset.labels(entry)) == 1 for entry in dataset.entries)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "word"),
+    [
+        ("dataset.json", "{", "not valid JSON"),
+        ("dataset.json", '{"format": 7}', "format must be 1, got 7"),
+        ("dataset.json", '{"format": 1, "names": "egg", "digest": ""}', "list of names"),
+        ("index.jsonl", "{}", "line 1 .* must have the fields"),
+        ("index.jsonl", "[[[", "line 1 of"),
+    ],
+)
+def test_a_broken_dataset_is_one_sentence(write_coco, tmp_path, file, content, word):
+    convert(write_coco(3), tmp_path / "out")
+    (tmp_path / "out" / file).write_text(content)
+    with pytest.raises(InvalidInput, match=word):
+        load_dataset(tmp_path / "out")
+
+
+def test_an_index_that_climbs_out_is_refused(write_coco, tmp_path):
+    convert(write_coco(3), tmp_path / "out")
+    index = tmp_path / "out" / "index.jsonl"
+    index.write_text(index.read_text().replace("images/000.jpg", "../../000.jpg"))
+    with pytest.raises(InvalidInput, match="relative path"):
+        load_dataset(tmp_path / "out")
+
+
+def test_the_digest_names_the_content(write_coco, tmp_path):
+    convert(write_coco(3), tmp_path / "out")
+    dataset = load_dataset(tmp_path / "out")
+    assert content_digest(dataset) == dataset.digest
+    with dataset.label_file(dataset.entries[0]).open("a") as file:
+        file.write("0 0.5 0.5 0.1 0.1\n")
+    assert content_digest(dataset) != dataset.digest
+
+
+def test_yolo_in_gives_yolo_out(source, tmp_path):
+    for i in range(4):
+        draw(source / "images" / "train" / f"{i}.jpg", i)
+    labels = source / "labels" / "train"
+    labels.mkdir(parents=True)
+    lines = [
+        "1 0.5 0.5 0.25 0.5",
+        "0 0.1 0.1 0.3 0.1 0.3 0.4 0.1 0.4",
+        "5 0.5 0.5 0.1 0.1",
+        "x",
+        "0 0.5 nan 0.1 0.1",
+        "0 .99 .5 .2 .2",
+    ]
+    (labels / "0.txt").write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    (labels / "9.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    (source / "data.yaml").write_text("names: {1: mik, 0: egg}\ntrain: ../train/images\n")
+    report = convert(source, tmp_path / "out")
+    assert report["format"] == "yolo"
+    assert report["images"] == {"found": 4, "converted": 4, "refused": 0}
+    assert report["boxes"] == {"found": 7, "converted": 3, "clipped": 1, "refused": 4}
+    dataset = load_dataset(tmp_path / "out")
+    assert dataset.names == ("egg", "mik")
+    expected = [[1, 0.5, 0.5, 0.25, 0.5], [0, 0.2, 0.25, 0.2, 0.3], [0, 0.945, 0.5, 0.11, 0.2]]
+    assert np.allclose(dataset.labels(dataset.entries[0]), expected, atol=1e-6)
+    (source / "data.yaml").write_text("nc: 2\n")
+    with pytest.raises(InvalidInput, match="names must be a list"):
+        convert(source, tmp_path / "out")
+
+
+def test_the_fingerprint_changes_with_the_data_and_only_then(write_coco, tmp_path):
+    source = write_coco(3)
+    first = fingerprint(source)
+    assert fingerprint(source) == first
+    shutil.copytree(source, tmp_path / "moved", copy_function=shutil.copy2)
+    assert fingerprint(tmp_path / "moved") == first
+    os.utime(source / "images" / "000.jpg", (1, 1))
+    second = fingerprint(source)
+    (source / "annotations.json").write_text((source / "annotations.json").read_text() + " ")
+    assert len({first, second, fingerprint(source)}) == 3
+    with pytest.raises(InvalidInput, match="none there"):
+        fingerprint(tmp_path / "gone")
+
+
+def test_a_disk_that_takes_no_more_is_one_sentence_and_leaves_nothing(write_coco, tmp_path, monkeypatch):
+    source = write_coco(3)
+
+    def full(*_args, **_options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(Unavailable, match="No space left"):
+        convert(source, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the real photos are not on this machine")
+def test_real_photos_convert_without_loss_and_scenes_stay_together(tmp_path):
+    report = convert(SHARED, tmp_path / "out")
+    assert report["images"] == {"found": 225, "converted": 225, "refused": 0}
+    assert report["boxes"] == {"found": 1674, "converted": 1674, "clipped": 0, "refused": 0}
+    dataset = load_dataset(tmp_path / "out")
+    assert "cured_ goat_cheese" in dataset.names
+    assert len(dataset.names) == 19
+    trained = {int(label) for entry in dataset.split("train") for label in dataset.labels(entry)[:, 0]}
+    assert trained == set(range(19))
+    for split in ("val", "test"):
+        assert 0.07 <= len(dataset.split(split)) / 225 <= 0.23
+    seen_together = [  # looked at by eye: shots of one table whose own split tears them apart
+        (
+            "train/courgette_carrot_tomato_potato_egg_rice_banana",
+            "valid/rice_banana_egg_potato_carrot_tomato_courgette",
+        ),
+        ("train/salmon_potato_egg_courgette_tomato", "valid/egg_banana_potato_salmon"),
+        ("train/oil_egg_quinoa_potato_carrot_avocado", "train/oil_quinoa_egg_potato_avocado_carrot"),
+    ]
+    group_of = {entry.image.removeprefix("images/").partition("_JPG")[0]: entry.group for entry in dataset.entries}
+    assert all(group_of[one] == group_of[other] for one, other in seen_together)

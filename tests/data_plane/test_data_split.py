@@ -1,0 +1,83 @@
+"""Who goes where: shares, stability, scenes that stay together."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from data_pictures import draw
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
+
+from hakka.data.groups import group_scans
+from hakka.data.scan import scan_images
+from hakka.data.split import Scene, SplitParams, assign_splits
+from hakka.errors import InvalidInput
+
+
+def scenes(count: int, images: int = 1, classes: tuple[int, ...] = (0,), start: int = 0) -> list[Scene]:
+    names = (hashlib.sha256(str(i).encode()).hexdigest()[:16] for i in range(start, start + count))
+    return [Scene(name, images, frozenset(classes)) for name in names]
+
+
+def test_adding_photos_moves_nobody():
+    before = assign_splits(scenes(600), SplitParams())
+    after = assign_splits(scenes(1200), SplitParams())
+    assert {scene: after[scene] for scene in before} == before
+    shares = [list(after.values()).count(split) / 1200 for split in ("train", "val", "test")]
+    assert np.allclose(shares, [0.7, 0.15, 0.15], atol=0.04)
+
+
+def test_order_does_not_matter_and_the_seed_does():
+    several = scenes(100)
+    assert assign_splits(several, SplitParams()) == assign_splits(several[::-1], SplitParams())
+    assert assign_splits(several, SplitParams()) != assign_splits(several, SplitParams(seed=1))
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.frozensets(st.integers(0, 5), max_size=3)), min_size=3, max_size=40))
+def test_every_split_gets_something_and_every_class_is_trained(described):
+    several = [Scene(f"{i:016x}", images, classes) for i, (images, classes) in enumerate(described)]
+    split_of = assign_splits(several, SplitParams())
+    assert set(split_of) == {scene.id for scene in several}
+    assert "train" in split_of.values()
+    trained = set().union(*(scene.classes for scene in several if split_of[scene.id] == "train"))
+    assert trained == set().union(*(scene.classes for scene in several))
+
+
+@pytest.mark.parametrize("count", range(3, 30))
+def test_few_scenes_fill_all_three_splits(count):
+    assert set(assign_splits(scenes(count), SplitParams()).values()) == {"train", "val", "test"}
+
+
+def test_a_rare_class_reaches_every_split_where_it_can():
+    several = scenes(200) + scenes(5, classes=(0, 1), start=1000)
+    split_of = assign_splits(several, SplitParams())
+    assert {split_of[scene.id] for scene in several[200:]} == {"train", "val", "test"}
+
+
+def test_a_split_that_is_not_wanted_stays_empty():
+    assert set(assign_splits(scenes(50), SplitParams(val=0.2, test=0.0)).values()) == {"train", "val"}
+
+
+@pytest.mark.parametrize("values", [{"val": -0.1}, {"val": 0.5, "test": 0.5}, {"near_duplicate_bits": 300}])
+def test_params_that_make_no_sense_are_refused(values):
+    with pytest.raises(InvalidInput, match="split"):
+        SplitParams(**values)
+
+
+def test_another_shot_of_a_scene_joins_it_and_another_scene_does_not(tmp_path):
+    base = Image.open(draw(tmp_path / "base.png", 3, (320, 240)))
+    base.save(tmp_path / "again.jpg", quality=40)
+    ImageEnhance.Brightness(base).enhance(0.7).save(tmp_path / "darker.jpg")
+    base.crop((6, 4, 316, 236)).resize((512, 512)).save(tmp_path / "nearer.jpg")
+    turned = base.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "turned.jpg", exif=exif)
+    for seed in range(20, 50):
+        draw(tmp_path / f"{seed}.png", seed, (320, 240))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    groups = group_scans(list(scan_images(tmp_path, names).values()), SplitParams().near_duplicate_bits)
+    shots = ("base.png", "again.jpg", "darker.jpg", "nearer.jpg", "turned.jpg")
+    assert len({groups[name] for name in shots}) == 1
+    assert len(set(groups.values())) == 31

@@ -1,0 +1,251 @@
+"""The quality suite on good and spoilt datasets: what it says, and that nothing foreign disturbs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from hakka.data.convert import convert
+from hakka.data.dataset import Dataset, load_dataset
+from hakka.data.split import SplitParams
+from hakka.errors import InvalidInput
+from hakka.params import PARAMS_FILE
+from hakka.quality.limits import DEFAULTS, read_limits
+from hakka.quality.validate import validate
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+def photo(seed: int, size: tuple[int, int] = (96, 80)) -> Image.Image:
+    values = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(values).resize(size, Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    images, boxes = [], []
+    for i in range(24):
+        photo(i).save(folder / f"{i:02}.jpg")
+        images.append({"id": i, "file_name": f"{i:02}.jpg"})
+        boxes += [{"image_id": i, "category_id": 1 + i % 2, "bbox": [5 + i, 5, 30, 30 + j]} for j in (0, 20)]
+    categories = [{"id": 1, "name": "egg"}, {"id": 2, "name": "mik <b>"}]
+    (folder / "a.json").write_text(json.dumps({"images": images, "annotations": boxes, "categories": categories}))
+    return folder
+
+
+@pytest.fixture
+def dataset(source: Path, tmp_path: Path) -> Dataset:
+    convert(source, tmp_path / "dataset", params=SplitParams(near_duplicate_bits=84))
+    return load_dataset(tmp_path / "dataset")
+
+
+def failed(report: dict, severity: str = "error") -> dict[str, str]:
+    return {
+        check["name"]: "\n".join(finding["reason"] for finding in check["findings"])
+        for check in report["checks"]
+        if not check["passed"] and check["severity"] == severity
+    }
+
+
+def test_a_good_dataset_passes_every_check_quickly_and_quietly(dataset, source, tmp_path, capfd):
+    start = time.monotonic()
+    report = validate(dataset.path, source, tmp_path / "out")
+    assert time.monotonic() - start < 30
+    assert report["passed"]
+    assert (report["errors"], report["warnings"]) == (0, 0), failed(report, "warning")
+    assert {check["name"] for check in report["checks"]} == set(DEFAULTS)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["junit.xml", "report.html", "report.json"]
+    assert json.loads((tmp_path / "out" / "report.json").read_text()) == report
+    assert capfd.readouterr() == ("", "")
+
+
+def spoil_pixels(dataset, source):
+    data = (source / "03.jpg").read_bytes()
+    (source / "03.jpg").write_bytes(data[: len(data) // 2])
+
+
+def lose_image(dataset, source):
+    (source / "03.jpg").unlink()
+
+
+def swap_image(dataset, source):
+    photo(77, (80, 96)).save(source / "03.jpg")
+
+
+def edit_label(line):
+    def edit(dataset, source):
+        dataset.label_file(dataset.entries[3]).write_text(line)
+
+    return edit
+
+
+def add_orphan(dataset, source):
+    (dataset.path / "labels" / "val" / "nobody.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+
+
+def lose_label(dataset, source):
+    dataset.label_file(dataset.entries[3]).unlink()
+
+
+def empty_test_split(dataset, source):
+    index = dataset.path / "index.jsonl"
+    for entry in dataset.split("test"):
+        dataset.label_file(entry).rename(dataset.path / "labels" / "train" / f"{entry.stem}.txt")
+    index.write_text(index.read_text().replace('"split": "test"', '"split": "train"'))
+
+
+def leak(dataset, source):
+    one, other = dataset.split("train")[0], dataset.split("test")[0]
+    Image.open(source / one.image).save(source / other.image, quality=60)
+
+
+def copy_across(dataset, source):
+    one, other = dataset.split("train")[0], dataset.split("test")[0]
+    (source / other.image).write_bytes((source / one.image).read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "check", "words"),
+    [
+        (spoil_pixels, "images_decode", "03.jpg: the image does not decode to its end"),
+        (lose_image, "images_present", "03.jpg: not in the data folder"),
+        (swap_image, "images_unchanged", "03.jpg: its bytes are not those"),
+        (edit_label("0 0.5 0.5 0.1\n"), "label_syntax", "must be five finite numbers"),
+        (edit_label("0 0.5 nan 0.1 0.1\n"), "label_syntax", "must be five finite numbers"),
+        (edit_label("2 0.5 0.5 0.1 0.1\n"), "label_classes", "from 0 to 1, got 2"),
+        (edit_label("0.5 0.5 0.5 0.1 0.1\n"), "label_classes", "got 0.5"),
+        (edit_label("0 0.95 0.5 0.2 0.1\n"), "label_coordinates", "must lie within 0–1"),
+        (edit_label("0 0.5 0.5 0 0.1\n"), "label_coordinates", "must lie within 0–1"),
+        (edit_label("0 0.5 0.5 0.1 0.1\n"), "dataset_digest", "the digest must be"),
+        (add_orphan, "label_files", "nobody.txt: no image belongs to it"),
+        (lose_label, "label_files", "is missing"),
+        (empty_test_split, "splits_filled", "split test: must hold images"),
+        (leak, "split_leakage", "looks like"),
+        (copy_across, "exact_duplicates", "same bytes as"),
+    ],
+)
+def test_what_is_wrong_stops_and_is_named(dataset, source, tmp_path, spoil, check, words):
+    spoil(dataset, source)
+    report = validate(dataset.path, source, tmp_path / "out")
+    assert not report["passed"]
+    assert words in failed(report)[check]
+    assert check in (tmp_path / "out" / "junit.xml").read_text()
+
+
+def test_what_is_doubtful_is_reported_and_does_not_stop(source, tmp_path):
+    content = json.loads((source / "a.json").read_text())
+    Image.new("RGB", (60, 400), (90, 90, 90)).save(source / "flat.jpg", "PNG")
+    content["images"] += [{"id": 50, "file_name": "flat.jpg"}, {"id": 51, "file_name": "<img src=x>.jpg"}]
+    twin = [10, 10, 20, 20]
+    content["annotations"] += [
+        {"image_id": 50, "category_id": 1, "bbox": box} for box in (twin, twin, [1, 1, 1, 30], [50, 9, 30, 5])
+    ]
+    content["categories"].append({"id": 3, "name": "rare"})
+    (source / "a.json").write_text(json.dumps(content))
+    convert(source, tmp_path / "dataset")
+    report = validate(tmp_path / "dataset", source, tmp_path / "out")
+    assert report["passed"]
+    warned = failed(report, "warning")
+    for check in (
+        "image_format",
+        "image_size",
+        "image_variance",
+        "label_duplicates",
+        "label_degenerate",
+        "classes_trained",
+    ):
+        assert check in warned
+    assert "clipped" in warned["source_findings"]
+    assert "no such image file" in warned["source_findings"]
+    assert "'rare': must have ≥ 10 boxes, got 0" in warned["class_instances"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "&lt;img src=x&gt;" in page
+    assert "<img" not in page
+
+
+def test_severities_and_thresholds_come_from_params(dataset, source, tmp_path):
+    params = yaml.safe_load(PARAMS_FILE.read_text())
+    params["quality"]["class_instances"] = {"severity": "error", "min_boxes": 1000}
+    params["quality"]["near_duplicates"] = {"severity": "off"}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    report = validate(dataset.path, source, tmp_path / "out", params_file=tmp_path / "params.yaml")
+    assert list(failed(report)) == ["class_instances"]
+    assert "near_duplicates" not in {check["name"] for check in report["checks"]}
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"no_such_check": {}},
+        {"image_size": {"max": 1}},
+        {"image_size": {"severity": "fatal"}},
+        {"image_size": {"min_side": -1}},
+        {"image_size": 3},
+    ],
+)
+def test_params_that_mean_nothing_are_refused(dataset, source, tmp_path, section):
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"quality": section}))
+    with pytest.raises(InvalidInput, match="quality"):
+        validate(dataset.path, source, tmp_path / "out", params_file=tmp_path / "params.yaml")
+
+
+def test_the_params_file_of_the_repo_says_what_the_defaults_say():
+    assert read_limits().values == DEFAULTS
+    assert yaml.safe_load(PARAMS_FILE.read_text())["quality"].keys() == DEFAULTS.keys()
+
+
+def test_bad_arguments_are_one_sentence(dataset, source, tmp_path):
+    with pytest.raises(InvalidInput, match="not a dataset"):
+        validate(source, source, tmp_path / "out")
+    with pytest.raises(InvalidInput, match="does not exist"):
+        validate(dataset.path, tmp_path / "gone", tmp_path / "out")
+
+
+def test_foreign_pytest_settings_do_not_disturb(dataset, source, tmp_path, monkeypatch):
+    (tmp_path / "conftest.py").write_text("raise SystemExit('a foreign conftest was loaded')\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--no-such-option")
+    monkeypatch.setenv("PYTEST_PLUGINS", "no_such_plugin")
+    monkeypatch.chdir(tmp_path)
+    assert validate(Path("dataset"), Path("source"), Path("out"))["passed"]
+
+
+def test_plain_pytest_runs_the_same_suite(dataset, source):
+    command = [sys.executable, "-m", "pytest", f"--dataset={dataset.path}", f"--root={source}", "hakka/quality"]
+    lose_image(dataset, source)
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "test_images_present" in done.stdout
+    assert "03.jpg: not in the data folder" in done.stdout
+    without = subprocess.run(command[:3] + command[5:], cwd=REPO, capture_output=True, text=True, check=False)
+    assert without.returncode == 4
+    assert "needs --dataset=DATASET and --root=FOLDER" in without.stderr
+
+
+def test_a_killed_validation_leaves_no_suite_behind(dataset, source, tmp_path):
+    folders = (dataset.path, source, tmp_path / "out")
+    code = "import sys; from pathlib import Path; from hakka.quality.validate import validate; "
+    code += "validate(*map(Path, sys.argv[1:]))"
+    parent = subprocess.Popen([sys.executable, "-c", code, *map(str, folders)], cwd=REPO)
+    deadline = time.monotonic() + 60
+    children: list[str] = []
+    while not children and time.monotonic() < deadline:
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+    assert children
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    suite = Path(f"/proc/{children[0]}/cmdline")
+    while suite.exists() and suite.read_bytes() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert time.monotonic() < deadline
+    assert not (tmp_path / "out" / "report.json").exists()
