@@ -1,0 +1,243 @@
+"""The real process over HTTP and gRPC."""
+
+import asyncio
+import base64
+import json
+import socket
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.serving.conftest import encode_photo
+from tests.serving.tiny_model import NAMES
+
+PREDICT = "/v1/models/hakka:predict"
+INFER = "/v2/models/hakka/infer"
+
+
+def v2_body(b64, **extra):
+    return {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": [b64]}], **extra}
+
+
+def test_ready_line_is_all_that_is_printed(server, client):
+    assert client.get("/v2/health/ready").json() == {"ready": True}
+    assert client.get("/v1/models/hakka").json() == {"name": "hakka", "ready": True}
+    assert len(server.lines) == 1
+
+
+def test_v1_predict(client, photo_b64):
+    body = {"instances": [{"image": {"b64": photo_b64}}, {"image": {"b64": photo_b64}, "confidence": 0.7}]}
+    both, sure = client.post(PREDICT, json=body).json()["predictions"]
+    assert both["detections"] == [
+        {"box": [16.0, 16.0, 48.0, 48.0], "class_id": 0, "name": "apple", "confidence": 0.9},
+        {"box": [64.0, 32.0, 120.0, 96.0], "class_id": 1, "name": "banana", "confidence": 0.6},
+    ]
+    assert both["image"] == {"width": 128, "height": 128}
+    assert [found["name"] for found in sure["detections"]] == ["apple"]
+    assert both["prediction_id"] != sure["prediction_id"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "names"),
+    [
+        ({}, ["apple", "banana"]),
+        ({"classes": ["banana"]}, ["banana"]),
+        ({"classes": "banana,carrot"}, ["banana"]),
+        ({"classes": ["carrot"]}, []),
+        ({"max_detections": 1}, ["apple"]),
+        ({"confidence": 1}, []),
+    ],
+)
+def test_parameters_work_in_both_protocols(client, photo_b64, parameters, names):
+    v1 = client.post(PREDICT, json={"instances": [{"image": {"b64": photo_b64}, **parameters}]}).json()
+    v2 = client.post(INFER, json=v2_body(photo_b64, parameters=parameters)).json()
+    assert [found["name"] for found in v1["predictions"][0]["detections"]] == names
+    assert next(output["data"] for output in v2["outputs"] if output["name"] == "labels") == names
+
+
+def test_v2_infer_echoes_the_id_or_makes_one(client, photo_b64):
+    assert client.post(INFER, json=v2_body(photo_b64, id="my-id")).json()["id"] == "my-id"
+    assert client.post(INFER, json=v2_body(photo_b64)).json()["id"]
+
+
+def test_body_is_read_whatever_its_content_type_says(client, photo_b64):
+    # `curl -d` says x-www-form-urlencoded, other clients add a charset
+    for kind in ("application/x-www-form-urlencoded", "application/json; charset=utf-8", None):
+        headers = {"content-type": kind} if kind else {}
+        answer = client.post(INFER, content=json.dumps(v2_body(photo_b64)), headers=headers)
+        assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("binary_output", [False, True])
+def test_kserves_own_rest_client(server, photo, binary_output):
+    from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
+
+    image = InferInput("image", [1], "BYTES")
+    image.set_data_from_numpy(np.array([photo], dtype=object), binary_data=True)
+    request = InferRequest("hakka", [image], parameters={"binary_data_output": binary_output, "confidence": 0.7})
+
+    async def call():
+        client = InferenceRESTClient(RESTConfig(protocol="v2"))
+        assert await client.is_model_ready(server.url, "hakka")
+        return await client.infer(server.url, request, model_name="hakka")
+
+    response = asyncio.run(call())
+    tensors = {output.name: output.as_numpy() for output in response.outputs}
+    assert tensors["boxes"].tolist() == [[16, 16, 48, 48]]
+    assert tensors["labels"].tolist() == ["apple"]
+    assert response.parameters["model_version"]
+
+
+def test_exif_orientation_is_applied(client):
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored 128 × 64, to be seen turned by 90°
+    b64 = base64.b64encode(encode_photo(128, 64, exif=exif)).decode()
+    prediction = client.post(PREDICT, json={"instances": [{"image": {"b64": b64}}]}).json()["predictions"][0]
+    assert prediction["image"] == {"width": 64, "height": 128}
+    # The 64 px input holds the upright photo 32 px wide with 16 px beside it: the first box ends at 24 → (24 − 16) · 2
+    assert prediction["detections"][0]["box"] == [0.0, 16.0, 16.0, 48.0]
+    assert prediction["detections"][1]["box"][2] <= 64
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_other_image_formats(client, kind):
+    b64 = base64.b64encode(encode_photo(kind=kind)).decode()
+    assert client.post(INFER, json=v2_body(b64)).status_code == 200
+
+
+def test_metadata_says_what_is_served(client, model_dir):
+    info = json.loads((model_dir / "model.json").read_text())
+    metadata = client.get("/v2/models/hakka").json()
+    assert metadata["versions"] == [info["version"]]
+    assert metadata["inputs"] == [{"name": "image", "datatype": "BYTES", "shape": [1]}]
+    assert [output["name"] for output in metadata["outputs"]] == ["boxes", "scores", "class_ids", "labels"]
+    assert metadata["parameters"]["classes"] == list(NAMES)
+    for key in ("thresholds", "data", "code", "version"):
+        assert metadata["parameters"][key] == info[key]
+
+
+def test_metrics_count_requests(client, photo_b64):
+    def count() -> float:
+        lines = client.get("/metrics").text.splitlines()
+        return next(
+            (float(s.split()[1]) for s in lines if s.startswith('request_predict_seconds_count{model_name="hakka"}')), 0
+        )
+
+    before = count()
+    client.post(INFER, json=v2_body(photo_b64))
+    assert count() == before + 1
+
+
+BAD_PHOTOS = {
+    "empty": b"",
+    "text": b"this is no image",
+    "truncated": encode_photo(256, 256)[:600],
+    "gif": encode_photo(kind="GIF"),
+    "tiff": encode_photo(kind="TIFF"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_PHOTOS)
+def test_what_is_no_whole_photo_is_400_in_both_protocols(client, photo_b64, name):
+    b64 = base64.b64encode(BAD_PHOTOS[name]).decode()
+    for path, body in ((PREDICT, {"instances": [{"image": {"b64": b64}}]}), (INFER, v2_body(b64))):
+        answer = client.post(path, json=body)
+        assert answer.status_code == 400
+        assert list(answer.json()) == ["error"]
+        assert "image" in answer.json()["error"]
+        assert "\n" not in answer.json()["error"]
+    assert client.post(INFER, json=v2_body(photo_b64)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "part"),
+    [
+        ("POST", PREDICT, b"{", 400, "the body is not valid JSON"),
+        (
+            "POST",
+            PREDICT,
+            b'{"instances": [{"image": {"b64": "*"}}]}',
+            400,
+            "instances[0].image.b64 is not valid base64",
+        ),
+        ("POST", INFER, b"", 400, "the body is not valid JSON"),
+        ("POST", INFER, b'{"inputs": [{"name": "image", "datatype": "FP32"}]}', 400, "datatype must be BYTES"),
+        ("POST", "/v2/models/other/infer", b"{}", 404, "other"),
+        ("POST", "/v1/models/other:predict", b"{}", 404, "other"),
+        ("GET", "/v2/models/other", None, 404, "other"),
+        ("GET", "/nowhere", None, 404, "Not Found"),
+        ("POST", "/v2/repository/models/hakka/unload", None, 400, "channel"),
+        ("POST", "/v2/repository/models/hakka/load", None, 400, "channel"),
+        ("POST", INFER, b"x" * (2 * 1024 * 1024 + 1), 413, "at most 2097152 bytes"),
+    ],
+)
+def test_refusals_are_one_sentence_and_the_server_goes_on(client, photo_b64, method, path, body, status, part):
+    answer = client.request(method, path, content=body)
+    assert (answer.status_code, list(answer.json())) == (status, ["error"])
+    assert part in answer.json()["error"]
+    assert client.post(INFER, json=v2_body(photo_b64)).status_code == 200
+
+
+def test_unknown_class_names_the_known_ones(client, photo_b64):
+    answer = client.post(INFER, json=v2_body(photo_b64, parameters={"classes": ["pizza"]}))
+    assert answer.status_code == 400
+    assert "unknown class 'pizza'; this model knows apple, banana, carrot" in answer.json()["error"]
+
+
+def test_a_body_without_a_declared_length_is_cut_at_the_limit(client, photo_b64):
+    sent = 0
+
+    def endless():
+        nonlocal sent
+        for _ in range(1000):
+            sent += 65536
+            yield b"x" * 65536
+
+    answer = client.post(INFER, content=endless())
+    assert answer.status_code == 413
+    assert client.post(INFER, json=v2_body(photo_b64)).status_code == 200
+
+
+def test_a_declared_gigabyte_is_refused_before_it_is_sent(server):
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(f"POST {INFER} HTTP/1.1\r\nHost: x\r\nContent-Length: 1073741824\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_client_that_leaves_in_mid_body_is_no_error(server, client):
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(f"POST {INFER} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc".encode())
+    assert client.get("/v2/health/live").json() == {"live": True}
+
+
+def test_bad_requests_left_no_traceback(server, client):
+    client.post(INFER, content=b"{")
+    client.get("/nowhere")
+    assert not [line for line in server.lines if "Traceback" in line]
+
+
+def test_it_listens_on_this_machine_only(server):
+    port = int(server.url.rsplit(":", 1)[1])
+    listening = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    hosts = {
+        fields[1].split(":")[0]
+        for fields in listening
+        if fields[3] == "0A" and int(fields[1].split(":")[1], 16) == port
+    }
+    assert hosts == {"0100007F"}
+
+
+def test_two_clients_at_once_get_their_own_answers(server, photo_b64):
+    async def main():
+        async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
+            return await asyncio.gather(*(client.post(INFER, json=v2_body(photo_b64, id=str(i))) for i in range(40)))
+
+    answers = [answer.json() for answer in asyncio.run(main())]
+    assert [answer["id"] for answer in answers] == [str(i) for i in range(40)]
+    assert len({answer["parameters"]["prediction_id"] for answer in answers}) == 40

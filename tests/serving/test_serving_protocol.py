@@ -1,0 +1,191 @@
+import base64
+import json
+import struct
+
+import numpy as np
+import pytest
+
+from hakka.errors import InvalidInput
+from serving.protocol import Answer, class_numbers, image_bytes, parse_v1, parse_v2
+from serving.responses import v1_response, v2_response
+
+B64 = base64.b64encode(b"photo").decode()
+NAMES = ("apple", "banana", "carrot")
+
+
+def v1(**instance) -> bytes:
+    return json.dumps({"instances": [{"image": {"b64": B64}, **instance}]}).encode()
+
+
+def v2(tensor=None, **document) -> bytes:
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [B64], **(tensor or {})}
+    return json.dumps({"inputs": [tensor], **document}).encode()
+
+
+def answer(n: int) -> Answer:
+    boxes = np.arange(4 * n, dtype=np.float32).reshape(n, 4) + np.float32(0.123456)
+    return Answer("p1", "v1", 640, 480, boxes, np.full(n, 0.9, np.float32), np.arange(n), NAMES[:n])
+
+
+def test_v1_request_keeps_order_and_parameters():
+    body = {
+        "instances": [
+            {"image": {"b64": B64}, "confidence": 0, "iou": None},
+            {"image": {"b64": "AAAA"}, "max_detections": 5, "classes": ["apple"]},
+        ]
+    }
+    first, second = parse_v1(json.dumps(body).encode())
+    assert (image_bytes(first), first.confidence, first.iou, first.max_detections) == (b"photo", 0.0, None, 300)
+    assert (image_bytes(second), second.max_detections, second.classes) == (b"\0\0\0", 5, ("apple",))
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"", "the body is not valid JSON"),
+        (b'{"instances": ', "the body is not valid JSON"),
+        (b'{"instances": [NaN]}', "the body is not valid JSON"),
+        (b"[" * 5000 + b"]" * 5000, "the body is not valid JSON"),
+        (b"\xff\xfe", "the body is not valid JSON"),
+        (b"[1]", "the body must be a JSON object, got [1]"),
+        (b"{}", "instances is missing"),
+        (b'{"instances": {}}', "instances must be a list, got {}"),
+        (b'{"instances": []}', "instances must hold 1 to 32 photos, got 0"),
+        (b'{"instances": ["x"]}', "instances[0] must be an object like"),
+        (b'{"instances": [{}]}', "instances[0].image is missing"),
+        (b'{"instances": [{"image": "x"}]}', "instances[0].image must be an object, got 'x'"),
+        (b'{"instances": [{"image": {}}]}', "instances[0].image.b64 is missing"),
+        (b'{"instances": [{"image": {"b64": 5}}]}', "instances[0].image.b64 must be a string, got 5"),
+        (v1(confidence=1.5), "instances[0].confidence must be a number from 0 to 1, got 1.5"),
+        (v1(confidence=-0.1), "instances[0].confidence must be a number from 0 to 1, got -0.1"),
+        (v1(confidence="0.5"), "instances[0].confidence must be a number from 0 to 1, got '0.5'"),
+        (v1(confidence=True), "instances[0].confidence must be a number from 0 to 1, got True"),
+        (v1(iou=2), "instances[0].iou must be a number from 0 to 1, got 2"),
+        (v1(max_detections=0), "instances[0].max_detections must be a whole number from 1 to 300, got 0"),
+        (v1(max_detections=2.5), "instances[0].max_detections must be a whole number from 1 to 300, got 2.5"),
+        (v1(classes=[]), "instances[0].classes must be a list of class names, got []"),
+        (v1(classes=[1]), "instances[0].classes must be a list of class names, got [1]"),
+        (v1(confidance=0.5), "instances[0].confidance is not a parameter; known are confidence, iou"),
+    ],
+)
+def test_v1_refuses(body, sentence):
+    with pytest.raises(InvalidInput) as error:
+        parse_v1(body)
+    assert str(error.value).startswith(sentence)
+    assert len(str(error.value)) < 300
+
+
+def test_v2_request_by_json():
+    request = parse_v2(v2(id="42", parameters={"confidence": 0.5, "classes": "apple, carrot", "priority": 1}))
+    assert (request.id, image_bytes(request.query), request.query.confidence) == ("42", b"photo", 0.5)
+    assert request.query.classes == ("apple", "carrot")
+    assert request.outputs == (("boxes", False), ("scores", False), ("class_ids", False), ("labels", False))
+
+
+def test_v2_request_without_id_gets_one():
+    assert parse_v2(v2()).id != parse_v2(v2()).id
+
+
+def test_v2_request_by_binary_tensor():
+    element = struct.pack("<I", 5) + b"photo"
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": len(element)}}
+    outputs = [{"name": "labels"}, {"name": "boxes", "parameters": {"binary_data": True}}]
+    head = json.dumps({"inputs": [tensor], "outputs": outputs}).encode()
+    request = parse_v2(head + element, str(len(head)))
+    assert image_bytes(request.query) == b"photo"
+    assert request.outputs == (("labels", False), ("boxes", True))
+
+
+def binary(size, tail, header=None):
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": size}}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    return head + tail, str(len(head)) if header is None else header
+
+
+@pytest.mark.parametrize(
+    ("body", "header", "sentence"),
+    [
+        (b"{}", None, "inputs is missing"),
+        (b'{"inputs": []}', None, "inputs must hold one tensor named 'image', got []"),
+        (b'{"inputs": [{"name": "x"}]}', None, "inputs must hold one tensor named 'image'"),
+        (b'{"inputs": [7]}', None, "inputs must hold one tensor named 'image'"),
+        (v2({"datatype": "FP32"}), None, "input 'image': datatype must be BYTES, got 'FP32'"),
+        (v2({"shape": [2]}), None, "input 'image': shape must be [1], one photo a request, got [2]"),
+        (v2({"shape": None}), None, "input 'image': shape must be [1], one photo a request, got None"),
+        (v2({"shape": [True]}), None, "input 'image': shape must be [1], one photo a request, got [True]"),
+        (v2({"data": []}), None, "input 'image': data must be a list of one base64 string, got []"),
+        (v2({"data": [B64, B64]}), None, "input 'image': data must be a list of one base64 string"),
+        (v2({"data": [3]}), None, "input 'image': data must be a list of one base64 string, got [3]"),
+        (v2(id=7), None, "id must be a string, got 7"),
+        (v2(parameters=[]), None, "parameters must be an object, got []"),
+        (v2(parameters={"confidence": 7}), None, "parameters.confidence must be a number from 0 to 1, got 7"),
+        (v2(parameters={"threshold": 7}), None, "parameters.threshold is not a parameter"),
+        (v2(outputs=[{"name": "masks"}]), None, "outputs[0].name must be one of boxes, scores, class_ids, labels"),
+        (v2(), "many", "header Inference-Header-Content-Length must be from 0 to the body's"),
+        (v2(), "999999", "header Inference-Header-Content-Length must be from 0 to the body's"),
+        (*binary(9, b"\5\0\0\0phot"), "input 'image': binary_data_size must be the 8 bytes that follow, got 9"),
+        (*binary(9, b"\6\0\0\0photo"), "input 'image': a binary BYTES tensor begins with its element's length"),
+        (*binary(2, b"\0\0"), "input 'image': a binary BYTES tensor begins with its element's length"),
+    ],
+)
+def test_v2_refuses(body, header, sentence):
+    with pytest.raises(InvalidInput) as error:
+        parse_v2(body, header)
+    assert str(error.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("text", ["!!!!", "AAA", "AA==AA", "AAAA\n", "äöü", "data:image/jpeg;base64,AAAA"])
+def test_base64_must_be_whole(text):
+    [query] = parse_v1(json.dumps({"instances": [{"image": {"b64": text}}]}).encode())
+    with pytest.raises(InvalidInput, match=r"^instances\[0\]\.image\.b64 is not valid base64: "):
+        image_bytes(query)
+
+
+def test_class_names_become_ids_and_unknown_ones_are_named():
+    [query] = parse_v1(v1(classes=["carrot", "apple"]))
+    assert class_numbers(query, NAMES) == [2, 0]
+    [query] = parse_v1(v1(classes=["pizza"]))
+    with pytest.raises(InvalidInput, match="unknown class 'pizza'; this model knows apple, banana, carrot"):
+        class_numbers(query, NAMES)
+
+
+@pytest.mark.parametrize("n", [0, 2])
+def test_v1_response(n):
+    [prediction] = v1_response([answer(n)])["predictions"]
+    assert prediction["image"] == {"width": 640, "height": 480}
+    assert [found["name"] for found in prediction["detections"]] == list(NAMES[:n])
+    if n:
+        assert prediction["detections"][0]["box"] == [0.12, 1.12, 2.12, 3.12]
+        assert prediction["detections"][1] | {"box": []} == {
+            "box": [],
+            "class_id": 1,
+            "name": "banana",
+            "confidence": 0.9,
+        }
+
+
+@pytest.mark.parametrize("n", [0, 2])
+def test_v2_response_in_json_and_binary_say_the_same(n):
+    body, length = v2_response(answer(n), parse_v2(v2(id="7")), "hakka")
+    assert length is None
+    document = json.loads(body)
+    assert (document["id"], document["model_name"], document["model_version"]) == ("7", "hakka", "v1")
+    assert document["parameters"] == {"prediction_id": "p1", "model_version": "v1", "width": 640, "height": 480}
+    shapes = {output["name"]: (output["datatype"], output["shape"]) for output in document["outputs"]}
+    assert shapes == {
+        "boxes": ("FP32", [n, 4]),
+        "scores": ("FP32", [n]),
+        "class_ids": ("INT32", [n]),
+        "labels": ("BYTES", [n]),
+    }
+
+    raw, length = v2_response(answer(n), parse_v2(v2(parameters={"binary_data_output": True})), "hakka")
+    tail, tensors = raw[length:], {}
+    for output in json.loads(raw[:length])["outputs"]:
+        size = output["parameters"]["binary_data_size"]
+        tensors[output["name"]], tail = tail[:size], tail[size:]
+    assert tail == b""
+    values = {output["name"]: output["data"] for output in document["outputs"]}
+    np.testing.assert_allclose(np.frombuffer(tensors["boxes"], "<f4"), values["boxes"], atol=1e-4)
+    assert np.frombuffer(tensors["class_ids"], "<i4").tolist() == values["class_ids"]
+    assert tensors["labels"] == b"".join(struct.pack("<I", len(name)) + name.encode() for name in values["labels"])

@@ -1,0 +1,59 @@
+"""A real detector of a few kilobytes: an OpenVINO model that finds the same two things on every photo."""
+
+from pathlib import Path
+
+import numpy as np
+import openvino
+from openvino import opset13 as op
+
+from hakka.detector.modelfile import digest_files, model_version
+from hakka.files import read_json, write_json
+from hakka.registry import register
+
+NAMES = ("apple", "banana", "carrot")
+IMGSZ = 64
+# left, top, right, bottom in pixels of the 64 px input, score, class
+FOUND = ((8, 8, 24, 24, 0.9, 0), (32, 16, 60, 48, 0.6, 1))
+
+
+def build_model_folder(folder: Path, found=FOUND, names=NAMES) -> Path:
+    """Write a model folder that ``load_detector`` takes; what it finds decides its version."""
+    folder.mkdir(parents=True)
+    rows = np.zeros((1, 300, 6), np.float32)
+    rows[0, : len(found)] = found
+    image = op.parameter([1, 3, IMGSZ, IMGSZ], np.float32, name="images")
+    # The input takes part (times zero), so that the engine cannot fold the model to a constant and skip it.
+    nothing = op.multiply(op.reduce_mean(image, [0, 1, 2, 3], keep_dims=False), np.float32(0))
+    openvino.save_model(
+        openvino.Model([op.add(op.constant(rows), nothing)], [image], "tiny"),
+        folder / "model.xml",
+        compress_to_fp16=False,
+    )
+    files = digest_files(folder)
+    write_json(
+        folder / "model.json",
+        {
+            "format": 1,
+            "name": "hakka",
+            "version": model_version(files, names, IMGSZ),
+            "names": list(names),
+            "imgsz": IMGSZ,
+            "thresholds": {"confidence": 0.25, "iou": 0.7},
+            "files": files,
+            "data": {"revision": "data-1", "digest": "0" * 64},
+            "code": {"version": "0.1.0", "commit": "abc1234"},
+            "metrics": {"map50": 0.9, "map50_95": 0.6, "per_class": {}},
+            "clearml_task": None,
+            "kfp_run": None,
+            "created": "2026-01-01T00:00:00+00:00",
+        },
+    )
+    return folder
+
+
+def register_model(folder: Path, registry: Path) -> str:
+    """Register a model folder with made-up metrics, as the end of a training would; gives its version."""
+    evaluation = folder.with_name(f"{folder.name}-evaluation")
+    metrics = {"map50": 0.9, "map50_95": 0.6, "images": 10, "boxes": 20, "per_class": {}}
+    write_json(evaluation / "metrics.json", {"version": read_json(folder / "model.json")["version"], **metrics})
+    return register(folder, evaluation, registry, {"data": "sample", "data_revision": "data-1", "run": "run-1"})
