@@ -1,0 +1,160 @@
+"""What ClearML gets of a run, and that nothing of ClearML can hurt one."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from hakka.tracking import MemoryTracker, RunRecord, mirror_run, replay
+
+GUARD = """
+import os, socket
+SEEN = os.environ["SEEN"]
+def note(text):
+    with open(SEEN, "a") as file:
+        file.write(text + "\\n")
+note("guard on")
+class Socket(socket.socket):
+    def connect(self, address):
+        if self.family != socket.AF_UNIX:
+            note(f"connect {address}")
+        return super().connect(address)
+socket.socket = Socket
+look_up = socket.getaddrinfo
+def getaddrinfo(*args, **kwargs):
+    note(f"look up {args}")
+    return look_up(*args, **kwargs)
+socket.getaddrinfo = getaddrinfo
+"""
+
+
+def make_record(folder, name="run 7"):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.bin").write_bytes(b"weights" * 100)
+    return RunRecord(
+        name,
+        params={"train": {"epochs": 2, "rate": 0.1}, "split": {"seed": 0}},
+        history=[{"epoch": 1, "train/box_loss": 2.0, "note": "warm"}, {"epoch": 2, "train/box_loss": 1.5}],
+        metrics={
+            "map50": 0.5,
+            "per_class": {"apple": {"ap50": 0.4}, "pear": {"ap50": 0.6, "n": 3}},
+            "speed": {"ms": 9},
+        },
+        artifacts={"weights": folder / "model.bin", "lost": folder / "lost.bin"},
+        tags=["nightly"],
+    )
+
+
+@pytest.fixture
+def clean(monkeypatch, tmp_path):
+    """An environment without any ClearML in it, and a home of its own."""
+    for name in [name for name in os.environ if name.startswith(("CLEARML_", "TRAINS_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    return monkeypatch
+
+
+def use_server(monkeypatch, server):
+    for name in ("API", "WEB", "FILES"):
+        monkeypatch.setenv(f"CLEARML_{name}_HOST", server.url)
+    monkeypatch.setenv("CLEARML_API_ACCESS_KEY", "key")
+    monkeypatch.setenv("CLEARML_API_SECRET_KEY", "secret")
+
+
+def names_in(folder):
+    return [path.name for path in folder.iterdir()]
+
+
+def metrics_sent(events):
+    return {(event["metric"], event["variant"], event["value"]) for event in events if "value" in event}
+
+
+def test_replay_tells_a_tracker_everything(tmp_path):
+    tracker = MemoryTracker()
+    replay(make_record(tmp_path), tracker)
+    assert tracker.parameters == {"train/epochs": 2, "train/rate": 0.1, "split/seed": 0}
+    assert tracker.scalars == [("train", "box_loss", 1, 2.0), ("train", "box_loss", 2, 1.5)]
+    assert tracker.results == {"map50": 0.5, "speed/ms": 9.0}
+    assert tracker.tables == {"per_class": [["", "ap50", "n"], ["apple", 0.4, ""], ["pear", 0.6, 3]]}
+    assert list(tracker.artifacts) == ["weights"]
+    assert tracker.closed
+
+
+def test_offline_session_is_whole_calls_nobody_and_imports_later(tmp_path, clean, clearml_server):
+    guard, seen, offline = tmp_path / "guard", tmp_path / "seen.txt", tmp_path / "offline"
+    guard.mkdir()
+    (guard / "sitecustomize.py").write_text(GUARD)
+    clean.setenv("PYTHONPATH", str(guard))
+    clean.setenv("SEEN", str(seen))
+    answer = mirror_run(make_record(tmp_path), offline)
+    assert answer == {"task": answer["task"], "session": str(offline / "run_7.zip"), "mode": "offline", "warning": None}
+    assert set(seen.read_text().splitlines()) == {"guard on"}
+    assert names_in(offline) == ["run_7.zip"]
+    assert names_in(tmp_path / "home") == []
+
+    with zipfile.ZipFile(answer["session"]) as session:
+        task = json.loads(session.read("task.json"))
+        kept = [name for name in session.namelist() if name.endswith("model.bin")]
+        assert session.read(kept[0]) == b"weights" * 100
+    assert task["id"] == answer["task"]
+    assert task["hyperparams"]["train"]["epochs"]["value"] == "2"
+
+    use_server(clean, clearml_server)
+    code = "import sys; from clearml import Task; Task.import_offline_session(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, answer["session"]], check=True, timeout=300, cwd=tmp_path)
+    assert f"connect {clearml_server.server_address}" in seen.read_text(), "the guard sees what ClearML connects to"
+    (imported,) = clearml_server.tasks.values()
+    assert (imported["name"], imported["tags"], imported["status"]) == ("run 7", ["nightly"], "completed")
+    assert imported["execution"]["artifacts"][0]["uri"].startswith(clearml_server.url)
+    assert b"weights" * 100 in clearml_server.files[0]
+    sent = metrics_sent(clearml_server.events)
+    assert {("train", "box_loss", 2.0), ("train", "box_loss", 1.5), ("Summary", "map50", 0.5)} <= sent
+
+
+def test_configured_server_gets_the_run(tmp_path, clean, clearml_server):
+    use_server(clean, clearml_server)
+    answer = mirror_run(make_record(tmp_path), tmp_path / "offline", timeout=300)
+    (task,) = clearml_server.tasks.values()
+    assert answer == {"task": task["id"], "session": None, "mode": "online", "warning": None}
+    assert task["status"] == "completed"
+    assert task["hyperparams"]["split"]["seed"]["value"] == "0"
+    assert [artifact["key"] for artifact in task["execution"]["artifacts"]] == ["weights"]
+    assert ("train", "box_loss", 1.5) in metrics_sent(clearml_server.events)
+
+
+def test_server_that_refuses_leads_to_an_offline_session(tmp_path, clean, clearml_server, caplog):
+    use_server(clean, clearml_server)
+    clearml_server.refuses = True
+    answer = mirror_run(make_record(tmp_path), tmp_path / "offline", timeout=300)
+    assert answer["mode"] == "offline"
+    assert Path(answer["session"]).is_file()
+    assert answer["warning"].startswith("ClearML server: ended with 1")
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.usefixtures("clean")
+def test_clearml_that_hangs_costs_one_warning(tmp_path, caplog):
+    answer = mirror_run(make_record(tmp_path), tmp_path / "offline", timeout=0.05)
+    assert answer == {
+        "task": None,
+        "session": None,
+        "mode": "offline",
+        "warning": "ClearML offline: no answer within 0.05 s",
+    }
+    assert [record.getMessage() for record in caplog.records] == [
+        "run run 7 is complete, its mirror is not: ClearML offline: no answer within 0.05 s"
+    ]
+    assert names_in(tmp_path / "offline") == []
+
+
+@pytest.mark.usefixtures("clean")
+def test_folder_that_cannot_be_written_costs_one_warning(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    answer = mirror_run(make_record(tmp_path), tmp_path / "file" / "offline")
+    assert (answer["task"], answer["session"]) == (None, None)
+    assert len(caplog.records) == 1
