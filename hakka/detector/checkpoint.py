@@ -8,6 +8,9 @@ from typing import Any
 from hakka.errors import InvalidInput
 
 
+HEADER = "hakka"
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A detector that can be trained on: ultralytics' architecture record, class names, input size, tensors."""
@@ -37,11 +40,13 @@ def save_checkpoint(path: Path, module: Any, imgsz: int) -> None:
         for key, value in module.state_dict().items()
     }
     architecture = {key: value for key, value in module.yaml.items() if key not in ("yaml_file", "ch", "channels")}
-    header = {
-        "architecture": json.dumps(architecture, sort_keys=True),
-        "names": json.dumps([module.names[i] for i in range(len(module.names))]),
-        "imgsz": str(imgsz),
+    record = {
+        "architecture": architecture,
+        "names": [module.names[i] for i in range(len(module.names))],
+        "imgsz": imgsz,
     }
+    # One key only: safetensors writes several in an order that differs from run to run.
+    header = {HEADER: json.dumps(record, sort_keys=True)}
     scratch = path.with_name(f".{path.name}.part")
     save_file(tensors, scratch, metadata=header)
     scratch.chmod(0o644)
@@ -58,10 +63,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+            record = json.loads((file.metadata() or {})[HEADER])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a mapping)
-        return Checkpoint(
-            json.loads(header["architecture"]), tuple(json.loads(header["names"])), int(header["imgsz"]), tensors
-        )
+        return Checkpoint(record["architecture"], tuple(record["names"]), int(record["imgsz"]), tensors)
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise InvalidInput(f"{path}: not a Hakka checkpoint: {error}") from None

@@ -169,7 +169,7 @@ def _device(device: str) -> str:
 
 def _progress(history: list[dict[str, float]], epochs: int) -> dict[str, Callable[[Any], None]]:
     """Callbacks that print a line an epoch, and one every few seconds within a long epoch, with the time left."""
-    state = {"begin": time.monotonic(), "line": time.monotonic(), "batch": 0.0}
+    state = {"begin": time.monotonic(), "line": time.monotonic(), "batch": 0.0, "open": 0.0}
 
     def say(text: str) -> None:
         state["line"] = time.monotonic()
@@ -184,6 +184,7 @@ def _progress(history: list[dict[str, float]], epochs: int) -> dict[str, Callabl
 
     def on_train_epoch_start(_trainer: Any) -> None:
         state["batch"] = 0
+        state["open"] = 1
 
     def on_train_batch_end(trainer: Any) -> None:
         state["batch"] += 1
@@ -193,8 +194,9 @@ def _progress(history: list[dict[str, float]], epochs: int) -> dict[str, Callabl
             say(f"epoch {trainer.epoch + 1}/{epochs}: {100 * state['batch'] / batches:.0f} %, {_left(done)} left")
 
     def on_fit_epoch_end(trainer: Any) -> None:
-        if len(history) > trainer.epoch:  # fires once more after the last epoch, for the best weights
+        if not state["open"]:  # fires once more after the last epoch, for the best weights
             return
+        state["open"] = 0
         metrics = {key: float(value) for key, value in trainer.metrics.items()}
         losses = {f"train_{k}": float(v) for k, v in trainer.label_loss_items(trainer.tloss, prefix="loss").items()}
         row = {

@@ -1,0 +1,193 @@
+"""Train, export and evaluate on real files: a few scenes, the starter checkpoint, one epoch."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from hakka.data.convert import convert
+from hakka.data.dataset import load_dataset
+from hakka.data.sample import write_sample
+from hakka.detector.checkpoint import load_checkpoint
+from hakka.detector.evaluate import evaluate, evaluate_champion, read_evaluation
+from hakka.detector.export import export
+from hakka.detector.modelfile import read_model_info
+from hakka.detector.runtime import decode_image, load_detector
+from hakka.detector.torch_compat import load_ultralytics
+from hakka.detector.train import TrainParams, train
+from hakka.detector.weights import STARTER, find_start
+from hakka.errors import InvalidInput, NotFound
+from hakka.monitor.log import read_rows
+from hakka.params import read_section
+from hakka.registry import publish
+from hakka.settings import read_settings
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A folder with ``data`` (24 scenes), ``dataset``, ``training``, ``model`` and ``evaluation``, each made for real."""
+    folder = tmp_path_factory.mktemp("training")
+    write_sample(folder / "data", images=24, seed=5, size=160)
+    convert(folder / "data", folder / "dataset")
+    params = read_section(TrainParams, "train", epochs=1, imgsz=160, batch=4, seed=3)
+    train(folder / "dataset", folder / "data", folder / "training", params)
+    export(folder / "training", folder / "dataset", folder / "data", folder / "model")
+    evaluate(folder / "model", folder / "dataset", folder / "data", folder / "evaluation")
+    return folder
+
+
+def test_training_leaves_a_checkpoint_without_pickle_and_its_records(work):
+    record = json.loads((work / "training" / "train.json").read_text())
+    history = json.loads((work / "training" / "history.json").read_text())
+    assert record["start"] == "starter"
+    assert record["epochs"] == len(history) == 1
+    assert set(history[0]) >= {"epoch", "loss", "val_map50", "val_map50_95"}
+    assert sorted(path.name for path in (work / "training").iterdir()) == [
+        "history.json",
+        "train.json",
+        "weights.safetensors",
+    ]
+    assert load_checkpoint(work / "training" / "weights.safetensors").names == load_dataset(work / "dataset").names
+
+
+def test_the_same_seed_gives_the_same_weights(work, tmp_path):
+    params = read_section(TrainParams, "train", epochs=1, imgsz=160, batch=4, seed=3)
+    again = train(work / "dataset", work / "data", tmp_path / "training", params)
+    first = json.loads((work / "training" / "train.json").read_text())
+    assert again["weights"]["sha256"] == first["weights"]["sha256"]
+    export(tmp_path / "training", work / "dataset", work / "data", tmp_path / "model")
+    assert read_model_info(tmp_path / "model").version == read_model_info(work / "model").version
+
+
+def test_the_exported_model_finds_what_the_trained_one_finds(work):
+    """The served boxes are those of the torch model, to a hundredth of a pixel and a thousandth of confidence."""
+    load_ultralytics(read_settings().home / "ultralytics")
+    module = load_checkpoint(work / "training" / "weights.safetensors").build()
+    module.model[-1].end2end = True
+    detector = load_detector(work / "model")
+    entry = load_dataset(work / "dataset").split("test")[0]
+    pixels = decode_image((work / "data" / entry.image).read_bytes())
+    assert pixels.shape == (160, 160, 3)  # no letterbox: the pixels are the network's input
+    with torch.no_grad():
+        output = module(torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32) / 255))
+    rows = (output[0] if isinstance(output, tuple) else output)[0].numpy()
+    rows = rows[rows[:, 4] > 0.05]
+    rows = rows[np.argsort(-rows[:, 4], kind="stable")]
+    found = detector.detect(pixels, confidence=0.05)
+    assert len(found) == len(rows) > 0
+    assert found.scores == pytest.approx(rows[:, 4], abs=1e-3)
+    assert found.boxes == pytest.approx(np.clip(rows[:, :4], 0, 160), abs=0.05)
+
+
+def test_the_model_folder_has_a_reference_for_the_watch(work):
+    rows = read_rows(work / "model" / "reference.parquet")
+    assert len(rows) == len(load_dataset(work / "dataset").split("val"))
+    assert set(rows["version"]) == {read_model_info(work / "model").version}
+
+
+def test_metrics_cover_every_class_and_the_report_shows_them(work):
+    metrics = json.loads((work / "evaluation" / "metrics.json").read_text())
+    data = load_dataset(work / "dataset")
+    assert set(metrics["per_class"]) == set(data.names)
+    assert metrics["images"] == len(data.split("test"))
+    assert metrics["boxes"] == sum(row["instances"] for row in metrics["per_class"].values())
+    assert 0 < metrics["map50"] <= 1
+    report = (work / "evaluation" / "report.html").read_text()
+    assert f"{metrics['map50']:.3f}" in report
+    assert all(name in report for name in data.names)
+
+
+def test_a_champion_is_measured_on_todays_test_set_by_class_names(work, tmp_path):
+    none = evaluate_champion(tmp_path / "registry", work / "dataset", work / "data", tmp_path / "none")
+    assert none == {"champion": None}
+    assert read_evaluation(tmp_path / "none") is None
+    publish(work / "model", work / "evaluation", tmp_path / "registry", channel="champion", lineage={})
+    again = evaluate_champion(tmp_path / "registry", work / "dataset", work / "data", tmp_path / "again")
+    first = json.loads((work / "evaluation" / "metrics.json").read_text())
+    assert again["map50"] == first["map50"]
+
+    # the same photos under other names for half of the classes: the champion cannot score there
+    renamed = tmp_path / "data"
+    shutil.copytree(work / "data", renamed)
+    coco = json.loads((renamed / "annotations.json").read_text())
+    for category in coco["categories"][::2]:
+        category["name"] = f"new {category['name']}"
+    (renamed / "annotations.json").write_text(json.dumps(coco))
+    convert(renamed, tmp_path / "dataset")
+    other = evaluate_champion(tmp_path / "registry", tmp_path / "dataset", renamed, tmp_path / "other")
+    assert all(row["ap50"] in (0.0, None) for name, row in other["per_class"].items() if name.startswith("new "))
+    kept = [name for name, row in other["per_class"].items() if not name.startswith("new ") and row["ap50"]]
+    assert kept
+
+
+def test_a_dataset_without_validation_images_is_refused(work, tmp_path):
+    dataset = tmp_path / "dataset"
+    shutil.copytree(work / "dataset", dataset)
+    lines = (dataset / "index.jsonl").read_text().splitlines()
+    (dataset / "index.jsonl").write_text("\n".join(line for line in lines if '"val"' not in line) + "\n")
+    with pytest.raises(InvalidInput, match="split 'val'"):
+        train(dataset, work / "data", tmp_path / "out", read_section(TrainParams, "train"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("imgsz", 100), ("imgsz", 0), ("epochs", -1), ("batch", 0), ("seed", -1), ("mosaic", 2.0)]
+)
+def test_a_parameter_out_of_range_is_refused_by_name(name, value):
+    with pytest.raises(InvalidInput, match=rf"train\.{name}"):
+        read_section(TrainParams, "train", **{name: value})
+
+
+class TestStart:
+    """Which weights are taken."""
+
+    @pytest.fixture(autouse=True)
+    def _quiet(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HAKKA_HOME", str(tmp_path / "home"))
+        monkeypatch.chdir(tmp_path)
+        load_ultralytics(tmp_path / "home" / "ultralytics")
+
+    def test_auto_is_the_starter_for_classes_it_knows(self):
+        assert find_start("auto", "", ["apple", "tomato"]).source == "starter"
+
+    def test_a_local_file_in_hakka_weights_comes_first(self, tmp_path, monkeypatch):
+        shutil.copyfile(STARTER, tmp_path / "mine.safetensors")
+        monkeypatch.setenv("HAKKA_WEIGHTS", str(tmp_path / "mine.safetensors"))
+        assert find_start("auto", "", ["apple"]).source == "mine.safetensors"
+
+    def test_a_name_is_found_in_a_weights_folder(self, tmp_path):
+        (tmp_path / "weights").mkdir()
+        shutil.copyfile(STARTER, tmp_path / "weights" / "yolo26n.safetensors")
+        assert find_start("yolo26n.safetensors", "", ["x"]).source == "yolo26n.safetensors"
+
+    def test_a_published_name_that_cannot_be_had_falls_back_loudly(self, capsys, monkeypatch):
+        monkeypatch.setenv("YOLO_OFFLINE", "true")
+        start = find_start("yolo26n.pt", "", ["x"])
+        assert start.source == "starter (instead of yolo26n.pt)"
+        assert "cannot be downloaded" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("weights", ["no/such/file.pt", "nonsense"])
+    def test_what_does_not_exist_is_one_sentence(self, weights):
+        with pytest.raises(NotFound, match="neither a file nor the name"):
+            find_start(weights, "", ["x"])
+
+    def test_a_checkpoint_that_would_run_code_is_refused(self, tmp_path):
+        torch.save({"model": Bomb()}, tmp_path / "bomb.pt")
+        with pytest.raises(InvalidInput, match="without running code"):
+            find_start(str(tmp_path / "bomb.pt"), "", ["x"])
+        assert not (tmp_path / "bombed").exists()
+
+    def test_a_plain_state_dict_needs_its_architecture(self, tmp_path):
+        checkpoint = load_checkpoint(STARTER)
+        torch.save(dict(checkpoint.tensors), tmp_path / "bare.pt")
+        with pytest.raises(InvalidInput, match="--model"):
+            find_start(str(tmp_path / "bare.pt"), "", ["x"])
+        assert find_start(str(tmp_path / "bare.pt"), "yolov5n", ["x"]).architecture == "yolov5n.yaml"
+
+
+class Bomb:
+    """A pickle that writes a file when it is loaded."""
+
+    def __reduce__(self):
+        return (open, ("bombed", "w"))
