@@ -49,7 +49,7 @@ def draw_detections(
     draw = ImageDraw.Draw(picture)
     short = min(picture.size)
     line = max(2, round(short / 180))
-    font = _load_font(max(11, round(short / 32)))
+    font = _load_font(max(11, round(short / 38)))
     found = sorted(zip(boxes, names, scores, strict=True), key=lambda item: float(item[2]))
     shown = [(_clip(box, picture.size), name, float(score)) for box, name, score in found]
     for box, name, _ in shown:

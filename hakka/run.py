@@ -11,10 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hakka.errors import CheckFailed
 from hakka.files import read_json, whole_folder, write_json, write_whole
+
+if TYPE_CHECKING:
+    from hakka.tracking import RunRecord
 
 RUN_ID_VARIABLE = "HAKKA_RUN_ID"
 
@@ -94,7 +97,10 @@ def lineage(data: str, data_revision: str, run: str) -> dict[str, str]:
 
 
 def track(out: Path, sources: Sources, version: str, origin: Mapping[str, str]) -> dict[str, Any]:
-    """Write the record of a run into the folder ``out``, mirror it to ClearML, and give it."""
+    """Write the record of a run into the folder ``out``, mirror it to ClearML, and give it.
+
+    A mirror that fails is a warning in the record's ``clearml``.
+    """
     from hakka.settings import read_settings
     from hakka.tracking import mirror_run
 
@@ -104,8 +110,28 @@ def track(out: Path, sources: Sources, version: str, origin: Mapping[str, str]) 
         write_json(folder / "run.json", record)
         write_json(folder / "history.json", read_json(history) if history.is_file() else [])
         write_whole(folder / "report.html", render_run(record))
-    mirror_run(out, offline_dir=read_settings().clearml)
+    record["clearml"] = mirror_run(_as_tracked(record, out), read_settings().clearml)
+    write_json(out / "run.json", record)
     return record
+
+
+def _as_tracked(record: Mapping[str, Any], folder: Path) -> "RunRecord":
+    """The record in a tracker's words."""
+    from hakka.tracking import RunRecord
+
+    origin = {name: record[name] for name in ("data", "data_revision", "run", "version", "decision", "reason")}
+    return RunRecord(
+        name=record["run"],
+        params={"run": origin, "train": record["training"].get("params", {})},
+        history=read_json(folder / "history.json"),
+        metrics={**record["metrics"], "counts": record["counts"]},
+        artifacts={
+            "run": folder / "run.json",
+            "report": folder / "report.html",
+            **{name: Path(path) for name, path in record["paths"].items()},
+        },
+        tags=[record["decision"]],
+    )
 
 
 def collect_run(sources: Sources, version: str, origin: Mapping[str, str]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def deploy(version: str, *, namespace: str | None = None, name: str = NAME, dead
         Unavailable: the cluster does not answer or forbids it, or the rollout did not end before the deadline.
     """
     _check_version(version)
-    service = _Service(namespace or own_namespace(), name)
+    service = _find_service(namespace, name)
     before = service.change(lambda read: patches.serve_version(read, version))
     _wait_for_rollout(service, before, version, deadline)
     return "serving"
@@ -53,7 +53,7 @@ def canary(
     _check_version(version)
     if isinstance(traffic, bool) or not isinstance(traffic, int) or not 0 <= traffic <= 100:
         raise InvalidInput(f"traffic must be a whole number of percent from 0 to 100, got {traffic!r}")
-    service = _Service(namespace or own_namespace(), name)
+    service = _find_service(namespace, name)
     service.change(lambda read: patches.add_canary(read, version, traffic))
     variant = patches.canary_name(version)
     service.wait(lambda now: status.is_canary_ready(now, variant, traffic), f"the canary {version}", deadline)
@@ -65,7 +65,7 @@ def promote(*, namespace: str | None = None, name: str = NAME, deadline: float =
 
     Raises as :func:`deploy`, and NotFound if there is no canary.
     """
-    service = _Service(namespace or own_namespace(), name)
+    service = _find_service(namespace, name)
     before = service.change(patches.promote_canary)
     version = patches.canary_version(before)
     _wait_for_rollout(service, before, version, deadline)
@@ -77,7 +77,7 @@ def rollback(*, namespace: str | None = None, name: str = NAME, deadline: float 
 
     Without a canary, roll back by deploying the earlier version. Raises as :func:`promote`.
     """
-    service = _Service(namespace or own_namespace(), name)
+    service = _find_service(namespace, name)
     before = service.change(patches.drop_canary)
     service.wait(status.has_no_canary, "the end of the canary", deadline)
     return patches.stable_version(before)
@@ -94,17 +94,16 @@ def _check_version(version: str) -> None:
 
 
 def _wait_for_rollout(service: "_Service", before: Object, version: str, deadline: float) -> None:
-    if patches.stable_version(before) == version:  # nothing to roll out: the Deployment stays as it is
-        service.wait(status.is_ready, f"version {version}", deadline)
-    else:
-        generation = status.generation(before)
-        service.wait(lambda now: status.is_rolled_out(now, generation), f"version {version}", deadline)
+    # The same version again changes nothing in the Deployment, but its rollout may still be under way.
+    past = None if patches.stable_version(before) == version else status.generation(before)
+    service.wait(lambda now: status.is_rolled_out(now, past), f"version {version}", deadline)
 
 
 @dataclass(frozen=True)
 class _Service:
     """One InferenceService behind the API server that the environment names."""
 
+    api: Any
     namespace: str
     name: str
 
@@ -135,7 +134,7 @@ class _Service:
 
         place = {**KIND, "namespace": self.namespace, "name": self.name}
         try:
-            return dict(getattr(_client(), method)(**place, **arguments, _request_timeout=TIMEOUTS))
+            return dict(getattr(self.api, method)(**place, **arguments, _request_timeout=TIMEOUTS))
         except ApiException as error:
             raise self._refusal(error.status, error.body) from None
         except HTTPError as error:
@@ -159,8 +158,8 @@ class _ConflictError(HakkaError):
     """The object changed between read and patch."""
 
 
-def _client() -> Any:
-    """The custom objects API of the cluster that this pod is in, else of the kubeconfig's current context."""
+def _find_service(namespace: str | None, name: str) -> _Service:
+    """The service, on the cluster that this pod is in, else on that of the kubeconfig's current context."""
     from kubernetes import client, config
 
     try:
@@ -170,4 +169,4 @@ def _client() -> Any:
             config.load_kube_config(config_file=os.environ.get("KUBECONFIG"))
     except config.ConfigException as error:
         raise Unavailable(f"no cluster to talk to: {error}") from None
-    return client.CustomObjectsApi()
+    return _Service(client.CustomObjectsApi(), namespace or own_namespace(), name)

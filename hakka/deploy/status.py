@@ -18,10 +18,10 @@ def generation(service: Object) -> int | None:
     return observed
 
 
-def is_rolled_out(service: Object, before: int | None) -> bool:
-    """The Deployment changed since generation ``before``, and its new pods are the only ones."""
+def is_rolled_out(service: Object, past: int | None) -> bool:
+    """The Deployment is no longer that of generation ``past``, and its new pods are the only ones."""
     predictor = _condition(service, "PredictorReady")
-    changed = generation(service) not in (None, before)
+    changed = generation(service) not in (None, past)
     return changed and is_ready(service) and predictor.get("status") == "True" and predictor.get("reason") == COMPLETE
 
 

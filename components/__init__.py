@@ -1,0 +1,22 @@
+"""The steps of Hakka's pipelines: a signature, an image and a call into ``hakka`` each."""
+
+from components.data import accept_dataset, convert_annotations, fingerprint_data, validate_dataset
+from components.detector import evaluate_champion, evaluate_detector, export_detector, train_detector
+from components.release import decide_promotion, deploy_model, keep_champion, promote_model
+from components.tracking import track_run
+
+__all__ = [
+    "accept_dataset",
+    "convert_annotations",
+    "decide_promotion",
+    "deploy_model",
+    "evaluate_champion",
+    "evaluate_detector",
+    "export_detector",
+    "fingerprint_data",
+    "keep_champion",
+    "promote_model",
+    "track_run",
+    "train_detector",
+    "validate_dataset",
+]

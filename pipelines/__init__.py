@@ -1,0 +1,1 @@
+"""The order of Hakka's steps, their branches and what they need of a cluster."""

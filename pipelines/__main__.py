@@ -1,0 +1,150 @@
+"""``python -m pipelines run | compile | submit | schedule``."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hakka.errors import HakkaError
+from pipelines.signals import Interrupted, interruptible
+
+RUN_OPTIONS = ("data", "annotation_format", "weights", "model", "epochs", "imgsz", "batch", "seed", "device", "target")
+RUN_EXAMPLE = "example: python -m pipelines run --data photos --epochs 20 --imgsz 320"
+SUBMIT_EXAMPLE = "example: python -m pipelines submit --host http://localhost:8080 --param data=/var/lib/hakka/data"
+SCHEDULE_EXAMPLE = "example: python -m pipelines schedule --host http://localhost:8080 --cron '0 0 3 * * 1'"
+COMPILE_EXAMPLE = "example: python -m pipelines compile --out hakka-training.yaml"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; gives its exit code: 0 done, 1 a check or the gate said no, 2 bad input, 130 interrupted."""
+    options = build_parser().parse_args(argv)
+    try:
+        with interruptible():
+            code: int = options.command(options)
+    except Interrupted:
+        code = 130
+        _fail("interrupted", as_json=getattr(options, "json", False))
+    except HakkaError as error:
+        code = error.exit_code
+        _fail(str(error), as_json=getattr(options, "json", False))
+    except OSError as error:
+        code = 2
+        _fail(f"{error.filename or 'this machine'}: {error.strerror or error}", as_json=getattr(options, "json", False))
+    return code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines", description="Hakka's training pipeline.")
+    commands = parser.add_subparsers(required=True, metavar="run | compile | submit | schedule")
+
+    run = commands.add_parser("run", help="run it on this machine", epilog=RUN_EXAMPLE)
+    run.add_argument("--data", required=True, metavar="DIR", help="folder of photos and annotation files")
+    run.add_argument(
+        "--format", dest="annotation_format", metavar="F", help="format of the annotations (default: auto)"
+    )
+    run.add_argument("--weights", metavar="W", help="weights to start from (default: train.weights of params.yaml)")
+    run.add_argument("--model", metavar="M", help="architecture of the detector")
+    for name, text in (
+        ("epochs", "passes over the training images"),
+        ("imgsz", "side of the training image in pixels"),
+        ("batch", "images a training step"),
+        ("seed", "seed of every random choice"),
+    ):
+        run.add_argument(f"--{name}", type=int, metavar="N", help=text)
+    run.add_argument("--device", metavar="D", help="auto, cpu, or the number of a GPU")
+    run.add_argument("--target", metavar="T", help="where to serve a promoted version (default: auto)")
+    run.add_argument("--json", action="store_true", help="end stdout with one JSON object")
+    run.set_defaults(command=run_command)
+
+    compiling = commands.add_parser("compile", help="write the YAML for Kubeflow Pipelines", epilog=COMPILE_EXAMPLE)
+    compiling.add_argument(
+        "--out", type=Path, metavar="FILE", help="file to write (default: the one in the repository)"
+    )
+    compiling.set_defaults(command=compile_command)
+
+    submit = commands.add_parser("submit", help="run it on a cluster", epilog=SUBMIT_EXAMPLE)
+    schedule = commands.add_parser("schedule", help="run it on a cluster again and again", epilog=SCHEDULE_EXAMPLE)
+    for command in (submit, schedule):
+        command.add_argument("--host", required=True, metavar="URL", help="endpoint of Kubeflow Pipelines")
+        command.add_argument("--namespace", metavar="N", help="profile's namespace in a multi-user installation")
+        command.add_argument("--experiment", default="hakka", metavar="E", help="experiment (default: hakka)")
+        command.add_argument(
+            "--param", action="append", default=[], metavar="K=V", help="pipeline parameter, repeatable"
+        )
+        command.add_argument("--json", action="store_true", help="print one JSON object")
+    schedule.add_argument("--cron", required=True, metavar="CRON", help="six fields, seconds first")
+    submit.set_defaults(command=submit_command)
+    schedule.set_defaults(command=schedule_command)
+    return parser
+
+
+def run_command(options: argparse.Namespace) -> int:
+    """Run on this machine; progress goes to stderr, the summary to stdout."""
+    from hakka.run import summarize_run
+    from hakka.settings import read_settings
+    from pipelines.local import run_local
+
+    arguments = {name: value for name in RUN_OPTIONS if (value := getattr(options, name)) is not None}
+    code, record = run_local(arguments, read_settings())
+    if "error" in record:
+        print(f"error: {record['error']}", file=sys.stderr)
+    elif not options.json:
+        print(f"{summarize_run(record)}\nreport    {record['paths']['report']}")
+    if options.json:
+        print(json.dumps(brief(record, str(read_settings().registry))))
+    return code
+
+
+def brief(record: dict[str, Any], registry: str) -> dict[str, Any]:
+    """What another program needs of a run record; what an unfinished run does not have is null or empty."""
+    metrics = {name: value for name, value in record.get("metrics", {}).items() if isinstance(value, int | float)}
+    return {
+        "version": record.get("version"),
+        "decision": record.get("decision"),
+        "reason": record.get("reason", record.get("error")),
+        "status": record["status"],
+        "metrics": metrics,
+        "counts": record.get("counts", {}),
+        "paths": {**record["paths"], "registry": registry},
+    }
+
+
+def compile_command(options: argparse.Namespace) -> int:
+    """Write the compiled pipeline."""
+    from pipelines.compiling import COMPILED, write_compiled
+
+    print(write_compiled(options.out or COMPILED))
+    return 0
+
+
+def submit_command(options: argparse.Namespace) -> int:
+    """Start one run on a cluster."""
+    from pipelines.submit import Endpoint, parse_arguments, submit_run
+
+    endpoint = Endpoint(options.host, options.namespace)
+    started = submit_run(endpoint, options.experiment, parse_arguments(options.param))
+    print(json.dumps(started) if options.json else f"run {started['run']}: {started['page']}")
+    return 0
+
+
+def schedule_command(options: argparse.Namespace) -> int:
+    """Schedule runs on a cluster."""
+    from pipelines.submit import Endpoint, parse_arguments, schedule_runs
+
+    endpoint = Endpoint(options.host, options.namespace)
+    made = schedule_runs(endpoint, options.experiment, parse_arguments(options.param), options.cron)
+    print(json.dumps(made) if options.json else f"schedule {made['schedule']} at {options.cron}")
+    return 0
+
+
+def _fail(sentence: str, *, as_json: bool) -> None:
+    print(f"error: {sentence}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"version": None, "decision": None, "reason": sentence, "status": "failed"}))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""The compiled pipeline: what a cluster gets, and the same for this machine."""
+
+import io
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kfp import compiler, components
+from kfp.dsl.base_component import BaseComponent
+
+from hakka.files import write_whole
+
+COMPILED = Path(__file__).resolve().parent / "hakka-training.yaml"
+
+
+def compile_training() -> str:
+    """The training pipeline as the YAML that Kubeflow Pipelines takes."""
+    from pipelines.training import training
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "pipeline.yaml")
+        compiler.Compiler().compile(training, str(path))
+        return path.read_text()
+
+
+def write_compiled(path: Path = COMPILED) -> Path:
+    """Write the compiled training pipeline, whole."""
+    write_whole(path, compile_training())
+    return path
+
+
+def load_for_local() -> BaseComponent:
+    """The compiled pipeline without the environment that only a cluster has: here the caller's own counts."""
+    spec = next(yaml.safe_load_all(io.StringIO(compile_training())))
+    for executor in spec["deploymentSpec"]["executors"].values():
+        executor["container"].pop("env", None)
+    return components.load_component_from_text(yaml.safe_dump(spec))
+
+
+def read_parameters(document: str) -> dict[str, dict[str, Any]]:
+    """The parameters of a compiled pipeline by name: ``parameterType``, ``description``, ``defaultValue``."""
+    spec = next(yaml.safe_load_all(io.StringIO(document)))
+    return dict(spec["root"]["inputDefinitions"]["parameters"])

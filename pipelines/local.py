@@ -1,0 +1,171 @@
+"""A run on this machine: no cluster, no account, no Docker.
+
+The pipeline runs in a worker process with a process group of its own. Whatever ends this process ends the worker and
+every step with it, and what finished before stays and is reused by the next run.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hakka.errors import InvalidInput
+from hakka.files import read_json, write_json
+from hakka.params import PARAMS_FILE
+from hakka.run import RUN_ID_VARIABLE, new_run_id
+from hakka.settings import Settings
+from pipelines.signals import Interrupted, ignore_signals
+
+ROOT = Path(__file__).resolve().parent.parent
+SHAPES_RESULTS = ("kfp", "numpy", "pillow", "torch", "ultralytics", "openvino", "nncf")
+GRACE = 5.0
+INTERRUPTED = 130
+
+
+def run_local(arguments: dict[str, Any], settings: Settings) -> tuple[int, dict[str, Any]]:
+    """Run the training pipeline here; gives the exit code and the run record.
+
+    Call it in ``interruptible()``. ``arguments`` are pipeline parameters; ``data`` and ``weights`` may be relative to
+    the working folder. The code is 0 if the detector was promoted, 1 if a check or the gate said no, 2 on bad input,
+    130 if a signal ended it.
+
+    Raises:
+        InvalidInput: ``data`` is not a folder, ``weights`` is a missing file, or a training parameter is out of range.
+    """
+    arguments = check_arguments(arguments)
+    folder = settings.runs / new_run_id()
+    try:
+        folder.mkdir(parents=True)
+        with tempfile.TemporaryDirectory(prefix="hakka-", ignore_cleanup_errors=True) as scratch:
+            code = _supervise(folder, settings, Path(scratch), arguments)
+    except Interrupted:
+        code = INTERRUPTED
+    ignore_signals()
+    return code, _settle(folder, code, arguments)
+
+
+def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with whole paths, after the checks that need no work."""
+    from dataclasses import fields
+
+    from hakka.detector.train import TrainParams
+    from hakka.params import read_section
+
+    data = Path(arguments["data"]).expanduser().absolute()
+    if not data.is_dir():
+        raise InvalidInput(f"data: must be a folder of photos and annotations, got {data}")
+    names = {field.name for field in fields(TrainParams)}
+    params = read_section(TrainParams, "train", **{key: value for key, value in arguments.items() if key in names})
+    weights = Path(params.weights).expanduser()
+    return {
+        **arguments,
+        "data": str(data),
+        "weights": str(weights.absolute()) if weights.is_file() else params.weights,
+    }
+
+
+def digest_code(weights: str, settings: Settings) -> str:
+    """A digest of everything but the inputs that shapes a step's output: code, parameters, weights, libraries.
+
+    kfp's own key knows a component's few lines and inputs, not the code that they call, and the name of the weights,
+    not what the name stands for today.
+    """
+    from hakka.detector.weights import PUBLISHED_START, _look_up
+
+    files = [
+        path
+        for folder in ("hakka", "components")
+        for path in sorted((ROOT / folder).rglob("*"))
+        if path.is_file() and path.suffix != ".pyc"
+    ]
+    found = [_look_up(name, settings) for name in (weights, PUBLISHED_START)]
+    starts = [path for path in (*found, settings.weights) if path is not None and path.is_file()]
+    digest = hashlib.sha256(f"{sys.version} {_versions()}".encode())
+    for path in (*files, PARAMS_FILE, *starts):
+        digest.update(f"\0{path}\0{hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _versions() -> list[str]:
+    versions = []
+    for name in SHAPES_RESULTS:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions.append(f"{name}=={importlib.metadata.version(name)}")
+    return versions
+
+
+def _supervise(folder: Path, settings: Settings, scratch: Path, arguments: dict[str, Any]) -> int:
+    """Start the worker, wait for it, and leave no process behind; gives its exit code."""
+    cache = settings.cache / digest_code(arguments["weights"], settings)
+    command = [sys.executable, "-m", "pipelines.worker", str(folder), str(cache), str(scratch), json.dumps(arguments)]
+    worker = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=sys.stderr,
+        env=_environment(folder, settings, scratch),
+        start_new_session=True,
+    )
+    try:
+        return worker.wait()
+    except Interrupted:
+        ignore_signals()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            _signal_group(worker.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                worker.wait(GRACE)
+                break
+        raise
+    finally:
+        _signal_group(worker.pid, signal.SIGKILL)
+        worker.wait()
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, number)
+
+
+def _environment(folder: Path, settings: Settings, scratch: Path) -> dict[str, str]:
+    """The environment of the steps: unbuffered, so that progress shows as it happens."""
+    return {
+        **os.environ,
+        RUN_ID_VARIABLE: folder.name,
+        "HAKKA_HOME": str(settings.home),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": "ignore",
+        "TMPDIR": str(scratch),
+    }
+
+
+def _settle(folder: Path, code: int, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The run's record; one is written here if the worker could not. A step that was cut off leaves nothing."""
+    record = folder / "run.json"
+    if record.is_file():
+        return dict(read_json(record))
+    for step in folder.glob("pipeline/*/*"):
+        if not (step / "executor_output.json").is_file():
+            shutil.rmtree(step, ignore_errors=True)
+    interrupted = code == INTERRUPTED
+    written = {
+        "format": 1,
+        "run": folder.name,
+        "status": "interrupted" if interrupted else "failed",
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "parameters": arguments,
+        "error": "interrupted; the steps that finished are reused by the next run"
+        if interrupted
+        else f"the pipeline's process ended with code {code} before its record was written",
+        "paths": {"run": str(folder), "log": str(folder / "log.txt")},
+    }
+    write_json(record, written)
+    return written

@@ -1,0 +1,164 @@
+"""From photos and annotations to a detector that is served, if it deserves to be."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+from kfp.dsl import Artifact, Input, Model
+
+from components import (
+    accept_dataset,
+    convert_annotations,
+    decide_promotion,
+    deploy_model,
+    evaluate_champion,
+    evaluate_detector,
+    export_detector,
+    fingerprint_data,
+    keep_champion,
+    promote_model,
+    track_run,
+    train_detector,
+    validate_dataset,
+)
+from hakka.detector.train import TrainParams
+from hakka.params import read_section
+from pipelines.cluster import HOME, ClusterParams, always, give_compute, keep_home
+
+TRAIN = read_section(TrainParams, "train")
+CLUSTER = read_section(ClusterParams, "cluster")
+
+
+class Outcome(NamedTuple):
+    """What a training run leaves behind."""
+
+    version: str
+    reason: str
+    record: Artifact
+
+
+@dsl.pipeline(name="promote-or-keep")
+def promote_or_keep(
+    model: Input[Model],
+    evaluation: Input[Artifact],
+    promote: bool,
+    reason: str,
+    data: str,
+    data_revision: str,
+    target: str,
+) -> str:
+    """Promote and deploy the model if the gate said so; else keep the champion and say why.
+
+    Args:
+        model: Model folder of the challenger.
+        evaluation: Evaluation of the challenger.
+        promote: Whether the gate said yes.
+        reason: Why.
+        data: Folder of photos and annotations.
+        data_revision: Revision of that folder.
+        target: Where to serve the promoted version.
+
+    Returns:
+        The champion's version after it.
+    """
+    with dsl.If(promote == True):  # noqa: E712  (an expression of the pipeline, not of Python)
+        promoted = promote_model(
+            model=model,
+            evaluation=evaluation,
+            data=data,
+            data_revision=data_revision,
+            run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+        )
+        deployed = deploy_model(version=promoted.output, target=target)
+        for task in (promoted, deployed):
+            always(keep_home(task))
+    with dsl.Else():
+        kept = always(keep_home(keep_champion(reason=reason)))
+    return dsl.OneOf(promoted.output, kept.output)
+
+
+@dsl.pipeline(name="hakka-training", display_name="Hakka training")
+def training(
+    data: str = f"{HOME}/data",
+    data_revision: str = "",
+    annotation_format: str = "auto",
+    weights: str = TRAIN.weights,
+    model: str = TRAIN.model,
+    epochs: int = TRAIN.epochs,
+    imgsz: int = TRAIN.imgsz,
+    batch: int = TRAIN.batch,
+    seed: int = TRAIN.seed,
+    device: str = TRAIN.device,
+    target: str = "auto",
+) -> Outcome:
+    """Photos and annotations in; a compared, promoted and served food detector out.
+
+    1. Name the state of the data, convert its annotations, check them.
+    2. Train on what the checks accept, export, and measure beside today's champion.
+    3. Let the gate decide: promote and deploy, or keep the champion and say why.
+    4. Write down what happened.
+
+    Args:
+        data: Folder of photos and annotation files.
+        data_revision: Revision of the data that you know, for example of DVC; empty to take a fingerprint.
+        annotation_format: Format of the annotation files, or auto to find out.
+        weights: Weights to start from: auto, starter, scratch, a file, or a published name such as yolo26n.pt.
+        model: Architecture, such as yolo26n; empty for that of the weights.
+        epochs: Passes over the training images; 0 to choose by whether the weights know the classes.
+        imgsz: Side of the square training image, in pixels.
+        batch: Images a training step.
+        seed: Seed of every random choice.
+        device: Device to train on: auto, cpu, or the number of a GPU.
+        target: Where to serve the promoted version: auto, or one of the targets of hakka.deploy.
+
+    Returns:
+        The champion's version after the run, what the gate said, and the run record.
+    """
+    revision = fingerprint_data(data=data, data_revision=data_revision)
+    converted = convert_annotations(data=data, data_revision=revision.output, annotation_format=annotation_format)
+    dataset = converted.outputs["dataset"]
+    validated = validate_dataset(data=data, dataset=dataset)
+    accepted = accept_dataset(validation=validated.outputs["validation"])
+
+    trained = train_detector(
+        data=data,
+        dataset=dataset,
+        weights=weights,
+        model=model,
+        epochs=epochs,
+        imgsz=imgsz,
+        batch=batch,
+        seed=seed,
+        device=device,
+    ).after(accepted)
+    exported = export_detector(data=data, dataset=dataset, checkpoint=trained.outputs["checkpoint"])
+    measured = evaluate_detector(data=data, dataset=dataset, model=exported.outputs["model"])
+    champion = evaluate_champion(data=data, dataset=dataset).after(trained)
+
+    verdict = decide_promotion(challenger=measured.outputs["evaluation"], champion=champion.outputs["evaluation"])
+    released = promote_or_keep(
+        model=exported.outputs["model"],
+        evaluation=measured.outputs["evaluation"],
+        promote=verdict.outputs["promote"],
+        reason=verdict.outputs["reason"],
+        data=data,
+        data_revision=revision.output,
+        target=target,
+    )
+    tracked = track_run(
+        data=data,
+        data_revision=revision.output,
+        run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+        version=released.output,
+        dataset=dataset,
+        validation=validated.outputs["validation"],
+        checkpoint=trained.outputs["checkpoint"],
+        evaluation=measured.outputs["evaluation"],
+        decision=verdict.outputs["decision"],
+    )
+
+    give_compute(trained, CLUSTER)
+    for task in (revision, converted, validated, trained, exported, measured, champion, tracked):
+        keep_home(task)
+    for task in (revision, champion, released, tracked):
+        always(task)
+    return Outcome(version=released.output, reason=verdict.outputs["reason"], record=tracked.outputs["record"])

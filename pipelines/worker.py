@@ -1,0 +1,125 @@
+"""The process that runs the pipeline here: ``python -m pipelines.worker RUN CACHE SCRATCH ARGUMENTS``.
+
+The first three are folders, the last is JSON.
+
+It leads a process group of its own, so that whoever started it can end it with everything below it. Its standard input
+is a pipe that is never written to: when that ends, the starter is gone and the group ends itself.
+"""
+
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+import warnings
+from contextlib import redirect_stdout, suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hakka.errors import HakkaError
+from hakka.files import read_json, write_json, write_whole
+from hakka.run import render_run
+from pipelines.progress import Failure, Progress
+
+
+def main(run_folder: Path, cache: Path, scratch: Path, arguments: dict[str, Any]) -> int:
+    """Run the pipeline, write ``run.json`` and ``report.html`` into ``run_folder``, and give the exit code."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=_end_with_starter, args=(scratch,), daemon=True).start()
+    _provide_python(scratch / "bin")
+    started = time.monotonic()
+    with (run_folder / "log.txt").open("w") as log:
+        progress = Progress(log, _show)
+        record = _run(run_folder, cache, scratch, arguments, progress)
+    failure = progress.failure
+    record |= {
+        "run": run_folder.name,
+        "status": "done" if failure is None else "refused" if failure.exit_code == 1 else "failed",
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - started, 3),
+        "parameters": arguments,
+        "steps": [asdict(step) for step in progress.steps],
+    }
+    record["paths"] = {**record.get("paths", {}), "run": str(run_folder), "log": str(run_folder / "log.txt")}
+    if failure is not None:
+        write_json(run_folder / "run.json", record | {"error": failure.sentence})
+        return failure.exit_code
+    record["paths"]["report"] = str(run_folder / "report.html")
+    write_whole(run_folder / "report.html", render_run(record))
+    write_json(run_folder / "run.json", record)
+    return 0 if record["decision"] == "promote" else 1
+
+
+def _run(run_folder: Path, cache: Path, scratch: Path, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """The record that the pipeline's last step wrote, or an empty one and ``progress.failure``."""
+    from kfp import local
+
+    from pipelines.compiling import load_for_local
+
+    warnings.simplefilter("ignore")
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    root.addFilter(progress.filter)
+    local.init(
+        local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(run_folder / "pipeline"),
+        workspace_root=str(scratch / "workspace"),
+        enable_caching=True,
+        cache_root=str(cache),
+    )
+    try:
+        with redirect_stdout(progress):
+            outputs = load_for_local()(**arguments).outputs
+        return dict(read_json(Path(outputs["record"].path, "run.json")))
+    except HakkaError as error:
+        progress.failure = Failure(str(error), error.exit_code)
+    except (RuntimeError, OSError) as error:
+        progress.failure = progress.failure or Failure(f"the pipeline stopped: {error}", 2)
+    return {}
+
+
+def _show(line: str) -> None:
+    sys.stderr.write(line + "\n")  # kfp patches print
+    sys.stderr.flush()
+
+
+def _end_with_starter(scratch: Path) -> None:
+    os.read(0, 1)
+    shutil.rmtree(scratch, ignore_errors=True)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _wait_for_children() -> None:
+    """Let the steps, which got the signal too, tidy up; the starter ends whoever takes too long."""
+    with suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
+
+
+def _provide_python(folder: Path) -> None:
+    """Let ``python3`` be this interpreter.
+
+    kfp writes the interpreter's path unquoted into a shell command, and over every ``python3`` in a step's arguments.
+    With a plain ``python3`` in its place, folders with spaces and data under a ``python3`` folder work too.
+    """
+    folder.mkdir(parents=True)
+    quoted = sys.executable.replace("'", "'\\''")
+    script = folder / "python3"
+    script.write_text(f"#!/bin/sh\nexec '{quoted}' \"$@\"\n")
+    script.chmod(0o755)
+    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    sys.executable = "python3"
+
+
+if __name__ == "__main__":
+    try:
+        code = main(*map(Path, sys.argv[1:4]), json.loads(sys.argv[4]))
+    except KeyboardInterrupt:
+        _wait_for_children()
+        code = 130
+    sys.exit(code)

@@ -1,0 +1,72 @@
+"""The compiled pipeline: committed as the code gives it, readable in the dashboard, and right about caching."""
+
+import pytest
+import yaml
+
+from hakka.images import TRAIN_IMAGE
+from hakka.params import read_params
+from pipelines.__main__ import main
+from pipelines.compiling import COMPILED, compile_training, read_parameters
+
+
+@pytest.fixture(scope="module")
+def documents():
+    return list(yaml.safe_load_all(compile_training()))
+
+
+def tasks(spec):
+    """Every task of the pipeline and its branches by name."""
+    dags = [spec["root"], *(part for part in spec["components"].values() if "dag" in part)]
+    return {name: task for dag in dags for name, task in dag["dag"]["tasks"].items()}
+
+
+def test_the_committed_file_is_what_the_code_gives():
+    assert COMPILED.read_text() == compile_training(), "run: python -m pipelines compile"
+
+
+def test_compile_writes_the_same_bytes_elsewhere(tmp_path, capsys):
+    assert main(["compile", "--out", str(tmp_path / "p.yaml")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "p.yaml")
+    assert (tmp_path / "p.yaml").read_text() == COMPILED.read_text()
+
+
+def test_every_parameter_says_what_it_is_and_takes_its_default_from_params_yaml():
+    parameters = read_parameters(COMPILED.read_text())
+    assert all(parameter.get("description") for parameter in parameters.values())
+    train = read_params()["train"]
+    assert {name: parameters[name]["defaultValue"] for name in parameters if name in train} == {
+        name: train[name] for name in ("weights", "model", "epochs", "imgsz", "batch", "seed", "device")
+    }
+
+
+def test_what_reads_or_changes_more_than_its_inputs_is_never_reused(documents):
+    cached = {name for name, task in tasks(documents[0]).items() if task.get("cachingOptions", {}).get("enableCache")}
+    assert cached == {
+        "convert-annotations",
+        "validate-dataset",
+        "accept-dataset",
+        "train-detector",
+        "export-detector",
+        "evaluate-detector",
+        "decide-promotion",
+    }
+
+
+def test_training_waits_for_the_checks_and_nothing_waits_for_tracking(documents):
+    found = tasks(documents[0])
+    assert "accept-dataset" in found["train-detector"]["dependentTasks"]
+    assert not [name for name, task in found.items() if "track-run" in task.get("dependentTasks", [])]
+
+
+def test_steps_with_data_or_registry_get_the_volume_and_training_gets_shared_memory(documents):
+    spec, platform = documents
+    executors = spec["deploymentSpec"]["executors"]
+    on_cluster = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    without = {"exec-accept-dataset", "exec-decide-promotion"}
+    assert set(on_cluster) == set(executors) - without
+    for name in on_cluster:
+        assert on_cluster[name]["pvcMount"][0]["mountPath"] == "/var/lib/hakka"
+        assert {"name": "HAKKA_HOME", "value": "/var/lib/hakka"} in executors[name]["container"]["env"]
+    shared_memory = {"medium": "Memory", "mountPath": "/dev/shm", "sizeLimit": "2Gi", "volumeName": "shared-memory"}
+    assert on_cluster["exec-train-detector"]["emptyDirMounts"] == [shared_memory]
+    assert {executor["container"]["image"] for executor in executors.values()} == {TRAIN_IMAGE}

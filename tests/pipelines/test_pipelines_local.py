@@ -1,0 +1,66 @@
+"""What decides whether a local run may reuse an earlier step, beside the step's own inputs."""
+
+import pytest
+
+from hakka.errors import InvalidInput
+from hakka.settings import read_settings
+from pipelines import local
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return read_settings({"HAKKA_HOME": str(tmp_path / "home")})
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    for package in ("hakka", "components"):
+        (tmp_path / "house" / package).mkdir(parents=True)
+        (tmp_path / "house" / package / "code.py").write_text("a = 1\n")
+    (tmp_path / "house" / "params.yaml").write_text("train: {}\n")
+    monkeypatch.setattr(local, "ROOT", tmp_path / "house")
+    monkeypatch.setattr(local, "PARAMS_FILE", tmp_path / "house" / "params.yaml")
+    return tmp_path / "house"
+
+
+@pytest.mark.parametrize("changed", ["hakka/code.py", "components/code.py", "params.yaml", "hakka/new.yaml"])
+def test_changed_code_and_parameters_make_every_step_new(house, settings, changed):
+    before = local.digest_code("auto", settings)
+    (house / changed).write_text("a: 2\n")
+    assert local.digest_code("auto", settings) != before
+
+
+def test_what_no_step_runs_changes_nothing(house, settings):
+    before = local.digest_code("auto", settings)
+    (house / "hakka" / "__pycache__").mkdir()
+    (house / "hakka" / "__pycache__" / "code.pyc").write_bytes(b"x")
+    (house / "pipelines").mkdir()
+    (house / "pipelines" / "local.py").write_text("a = 1\n")
+    assert local.digest_code("auto", settings) == before
+
+
+def test_weights_count_by_content_however_they_are_named(house, settings, tmp_path):
+    weights = tmp_path / "mine.pt"
+    weights.write_bytes(b"one")
+    before = local.digest_code(str(weights), settings)
+    weights.write_bytes(b"two")
+    assert local.digest_code(str(weights), settings) != before
+
+    before = local.digest_code("yolo26s.pt", settings)
+    (settings.home / "weights").mkdir(parents=True)
+    (settings.home / "weights" / "yolo26s.pt").write_bytes(b"one")
+    assert local.digest_code("yolo26s.pt", settings) != before
+
+
+def test_paths_of_a_run_do_not_depend_on_the_folder_it_is_started_in(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "start.pt").write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    checked = local.check_arguments({"data": "photos", "weights": "start.pt"})
+    assert checked == {"data": str(tmp_path / "photos"), "weights": str(tmp_path / "start.pt")}
+    assert local.check_arguments({"data": "photos"})["weights"] == "auto"
+
+
+def test_data_that_is_no_folder_is_refused(tmp_path):
+    with pytest.raises(InvalidInput, match="must be a folder of photos"):
+        local.check_arguments({"data": str(tmp_path / "nowhere")})

@@ -1,0 +1,90 @@
+"""kfp's chatter, fed line by line as kfp 2.17.0 writes it, and what a person sees of it."""
+
+import io
+import logging
+
+import pytest
+
+from pipelines.progress import Progress, explain
+
+
+class Log(io.StringIO):
+    name = "/runs/r1/log.txt"
+
+
+@pytest.fixture
+def seen():
+    return []
+
+
+@pytest.fixture
+def progress(seen):
+    return Progress(Log(), seen.append)
+
+
+def say(progress, message):
+    assert progress.filter(logging.LogRecord("root", logging.INFO, "", 0, message, None, None)) is False
+
+
+STEP = (
+    "    [KFP Executor 2026-01-02 03:04:05,678 INFO]: Looking for component `train_detector` in a file\n"
+    "    [KFP Executor 2026-01-02 03:04:05,678 INFO]: Got executor_input:\n"
+    '    {\n        "inputs": {\n            "parameterValues": {}\n        }\n    }\n'
+    "    epoch 1/2: loss 3.0\n"
+    "    [KFP Executor 2026-01-02 03:04:05,678 INFO]: a word of a library\n\n"
+    "    [KFP Executor 2026-01-02 03:04:05,678 INFO]: Wrote executor output file to /x.\n"
+)
+
+
+def test_a_step_is_a_start_its_own_words_and_an_end_with_seconds(progress, seen):
+    say(progress, "Executing task \x1b[96m'train-detector'\x1b[0m")
+    progress.write(STEP[:60])
+    progress.write(STEP[60:])
+    say(progress, "Task \x1b[96m'train-detector'\x1b[0m finished with status \x1b[92mSUCCESS\x1b[0m")
+    progress.write("-" * 80 + "\n")
+    assert seen[:3] == ["train: started", "  epoch 1/2: loss 3.0", "  a word of a library"]
+    assert seen[3].startswith("train: done in ")
+    assert len(seen) == 4
+    assert [(step.name, step.state) for step in progress.steps] == [("train", "done")]
+
+
+def test_a_reused_step_says_so(progress, seen):
+    say(progress, "Task train-detector cache hit (key=0123456789ab); skipping execution.")
+    assert seen == ["train: reused from an earlier run"]
+    assert progress.steps[0].state == "reused"
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence", "code"),
+    [
+        ("hakka.errors.InvalidInput: box 3: width must be > 0, got -4", "box 3: width must be > 0, got -4", 2),
+        ("hakka.errors.CheckFailed: the dataset must pass", "the dataset must pass", 1),
+    ],
+)
+def test_an_error_of_hakka_ends_the_run_in_its_own_sentence(progress, seen, error, sentence, code):
+    say(progress, "Executing task 'convert-annotations'")
+    progress.write(f'    Traceback (most recent call last):\n      File "x.py", line 1\n    {error}\n')
+    say(progress, "Task 'convert-annotations' finished with status FAILURE")
+    assert (progress.failure.sentence, progress.failure.exit_code) == (sentence, code)
+    assert seen[0] == "convert: started"
+    assert seen[1].startswith("convert: failed after ")
+    assert len(seen) == 2
+
+
+def test_the_last_of_chained_errors_counts(progress, seen):
+    say(progress, "Executing task 'train-detector'")
+    progress.write("    Traceback (most recent call last):\n      a\n    KeyError: 'x'\n\n")
+    progress.write("    During handling of the above exception, another exception occurred:\n\n")
+    progress.write("    Traceback (most recent call last):\n      b\n    hakka.errors.NotFound: no weights\n")
+    say(progress, "Task 'train-detector' finished with status FAILURE")
+    assert progress.failure.sentence == "no weights"
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize(("error", "word"), [("ValueError: what", "ValueError: what"), ("", "killed")])
+def test_any_other_end_names_the_step_and_the_log(error, word):
+    failure = explain("train", error, "/runs/r1/log.txt")
+    assert failure.exit_code == 2
+    assert failure.sentence.startswith("step train failed: ")
+    assert word in failure.sentence
+    assert failure.sentence.endswith("/runs/r1/log.txt")

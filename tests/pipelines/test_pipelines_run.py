@@ -1,0 +1,233 @@
+"""``python -m pipelines run`` as a user starts it: real data, real training, a process of its own.
+
+It runs in a copy of the code, so that params.yaml may set a floor for the gate that a detector of one epoch reaches.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import components
+from hakka.data.sample import write_sample
+from hakka.registry import champion, list_versions
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ("--weights", "starter", "--imgsz", "32", "--batch", "8", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """A copy of the code in a folder whose name kfp.local would trip over: a space, and python3."""
+    folder = tmp_path_factory.mktemp("house") / "my python3 code"
+    folder.mkdir()
+    for package in ("hakka", "components", "pipelines"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", "cutouts"))
+    params = (ROOT / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(set_floor(params, "0.0"))
+    write_sample(folder / "photos", images=16, size=96)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(house):
+    return house / "home"
+
+
+@pytest.fixture(scope="module")
+def first(house):
+    return run(house, "--epochs", "1")
+
+
+def set_floor(params, value):
+    changed, count = re.subn(r"(?m)^  floor: \S+", f"  floor: {value}", params)
+    assert count == 1
+    return changed
+
+
+def start(house, *options, data="photos", home="home"):
+    command = [sys.executable, "-m", "pipelines", "run", "--data", data, "--json", *TINY, *options]
+    environment = {**os.environ, "HAKKA_HOME": home, "HAKKA_ENDPOINT": "http://127.0.0.1:9"}
+    environment.pop("HAKKA_WEIGHTS", None)
+    return subprocess.Popen(
+        command, cwd=house, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(process):
+    out, err = process.communicate(timeout=400)
+    return process.returncode, json.loads(out.splitlines()[-1]), err
+
+
+def run(house, *options, **places):
+    return finish(start(house, *options, **places))
+
+
+def run_folder(answer):
+    return Path(answer["paths"]["run"])
+
+
+def steps(answer):
+    record = json.loads((run_folder(answer) / "run.json").read_text())
+    return {step["name"]: step["state"] for step in record["steps"]}
+
+
+def processes_of(folder):
+    """Command lines of the processes that still work for a run, this one's own left out."""
+    mark, found = f"HAKKA_RUN_ID={folder.name}".encode(), []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_bytes())
+        except OSError:
+            continue
+    return found
+
+
+def test_a_run_promotes_a_detector_and_says_what_it_did(first, home):
+    code, answer, err = first
+    assert code == 0, err
+    assert answer["decision"] == "promote"
+    assert answer["version"] == champion(home / "registry")
+    assert set(answer["metrics"]) >= {"map50", "map50_95"}
+    assert answer["counts"]["images"] > 0
+    assert answer["counts"]["refused"] == answer["counts"]["refused_images"] + answer["counts"]["refused_boxes"] > 0
+
+
+def test_progress_names_every_step_with_its_seconds_and_lets_training_speak(first):
+    err = first[2]
+    for name in ("convert", "validate", "train", "export", "evaluate", "decide", "promote", "deploy", "track"):
+        assert re.search(rf"^{name}: started\n(.*\n)*?{name}: done in \d+\.\d s$", err, re.MULTILINE), name
+    assert re.search(r"^  epoch 1/1", err, re.MULTILINE)
+    assert "KFP" not in err
+    assert "executor_input" not in err
+
+
+def test_the_record_and_the_page_of_a_run_lead_to_its_reports(first):
+    folder = run_folder(first[1])
+    record = json.loads((folder / "run.json").read_text())
+    assert record["status"] == "done"
+    assert record["data_revision"]
+    assert record["training"]["params"]["epochs"] == 1
+    page = Path(first[1]["paths"]["report"]).read_text()
+    links = re.findall(r'href="(file://[^"]+)"', page)
+    assert len(links) == 3
+    for name in ("conversion", "validation", "evaluation"):
+        assert Path(record["paths"][name]).is_file()
+        assert Path(record["paths"][name]).as_uri() in links
+
+
+def test_a_model_in_the_registry_names_the_run_and_the_data(first, home):
+    [model] = list_versions(home / "registry")
+    assert model["kfp_run"] == run_folder(first[1]).name
+    assert model["data"]["source"].endswith("photos")
+
+
+def test_a_second_run_reuses_what_it_may_and_says_so(first, house, home):
+    code, answer, err = run(house, "--epochs", "1")
+    assert code == 0, err
+    assert answer["version"] == first[1]["version"]
+    assert len(list_versions(home / "registry")) == 1
+    for name in ("convert", "validate", "train", "export", "evaluate"):
+        assert f"{name}: reused from an earlier run" in err
+    assert {name for name, state in steps(answer).items() if state == "done"} == {
+        "fingerprint",
+        "evaluate champion",
+        "decide",
+        "promote",
+        "deploy",
+        "track",
+    }
+
+
+def test_two_runs_at_once_do_not_disturb_each_other(first, house, home):
+    pair = [finish(process) for process in [start(house, "--epochs", "1") for _ in range(2)]]
+    assert [code for code, _, _ in pair] == [0, 0]
+    assert {answer["version"] for _, answer, _ in pair} == {first[1]["version"]}
+    assert len({run_folder(answer) for _, answer, _ in pair}) == 2
+    assert len(list_versions(home / "registry")) == 1
+
+
+def test_a_killed_run_ends_everything_it_started_and_can_be_started_again(first, house, home):
+    process = start(house, "--epochs", "400")
+    for line in process.stderr:
+        if line.startswith("  epoch 1/400"):
+            break
+    [folder] = [path for path in (home / "runs").iterdir() if not (path / "run.json").exists()]
+    assert processes_of(folder)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert json.loads(out.splitlines()[-1])["status"] == "interrupted"
+    assert "Traceback" not in err
+    deadline = time.monotonic() + 10
+    while processes_of(folder) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert processes_of(folder) == []
+    assert not list(folder.glob("pipeline/*/train-detector"))
+    assert champion(home / "registry") == first[1]["version"]
+    code, answer, err = run(house, "--epochs", "1")
+    assert (code, answer["version"]) == (0, first[1]["version"]), err
+
+
+def test_bad_annotations_are_one_sentence(house, tmp_path):
+    photos = tmp_path / "bad"
+    shutil.copytree(house / "photos", photos)
+    (photos / "annotations.json").write_text('{"images": [')
+    code, answer, err = run(house, data=str(photos), home=str(tmp_path / "home"))
+    assert code == 2
+    lines = err.strip().splitlines()
+    assert lines[-1] == f"error: {answer['reason']}"
+    assert "annotations.json" in lines[-1]
+    assert len([line for line in lines if "error" in line.lower()]) == 1
+    assert "Traceback" not in err
+
+
+def test_a_dataset_that_fails_its_checks_is_refused_with_the_reason(house, tmp_path):
+    write_sample(tmp_path / "faulty", images=8, size=96)  # a third of its images cannot be read or come twice
+    code, answer, err = run(house, data=str(tmp_path / "faulty"), home=str(tmp_path / "home"))
+    assert code == 1, err
+    assert answer["status"] == "refused"
+    report = re.search(r"the findings are in (.*report\.html)$", answer["reason"])[1]
+    assert "source_refused" in answer["reason"]
+    assert Path(report).is_file()
+    assert "train: started" not in err
+
+
+@pytest.mark.parametrize(
+    ("options", "data", "words"),
+    [
+        ((), "nowhere", "data: must be a folder of photos and annotations"),
+        (("--imgsz", "33"), "photos", "imgsz must be a multiple of 32, got 33"),
+        (("--epochs", "-1"), "photos", "epochs must be 0 to 100000, got -1"),
+    ],
+)
+def test_a_bad_option_is_one_sentence_before_any_work(house, tmp_path, options, data, words):
+    code, answer, err = run(house, *options, data=data, home=str(tmp_path / "home"))
+    assert code == 2
+    assert err.strip() == f"error: {answer['reason']}"
+    assert words in err
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_detector_below_the_floor_leaves_the_champion_and_every_body_has_run(first, house, home, tmp_path):
+    params = house / "params.yaml"
+    before = params.read_text()
+    params.write_text(set_floor(before, "0.99"))
+    try:
+        code, answer, err = run(house, "--epochs", "1", home=str(tmp_path / "home"))
+    finally:
+        params.write_text(before)
+    assert code == 1, err
+    assert answer["decision"] == "keep"
+    assert "does not reach the floor of 0.990" in answer["reason"]
+    assert answer["version"] is None
+    ran = {path.name for folder in (run_folder(first[1]), run_folder(answer)) for path in folder.glob("pipeline/*/*")}
+    assert ran >= {name.replace("_", "-") for name in components.__all__}
