@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app.client import Endpoint, Model, Prediction
+from hakka.endpoint import Endpoint, Model, Prediction
 from app.dishes import show_recipes
 from app.finds import show_finds
 from app.photos import Photo, choose_photo, upright_image

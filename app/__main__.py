@@ -27,9 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m app",
+        prog="hakka app",
         description="Serve the cook's page. HAKKA_ENDPOINT names the detector that it asks.",
-        epilog="example: HAKKA_ENDPOINT=http://127.0.0.1:8080 python -m app --port 8501",
+        epilog="example: HAKKA_ENDPOINT=http://127.0.0.1:8080 hakka app --port 8501",
     )
     parser.add_argument("--port", type=int, default=read_settings().app_port, help="default: HAKKA_APP_PORT or 8501")
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s, this machine only")

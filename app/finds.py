@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 from PIL import Image
 
-from app.client import Detection, Prediction
+from hakka.endpoint import Detection, Prediction
 from app.text import plain, spoken
 from hakka.drawing import class_colour, draw_detections
 

@@ -11,10 +11,10 @@ from hakka.errors import HakkaError
 from pipelines.signals import Interrupted, interruptible
 
 RUN_OPTIONS = ("data", "annotation_format", "weights", "model", "epochs", "imgsz", "batch", "seed", "device", "target")
-RUN_EXAMPLE = "example: python -m pipelines run --data photos --epochs 20 --imgsz 320"
-SUBMIT_EXAMPLE = "example: python -m pipelines submit --host http://localhost:8080 --param data=/var/lib/hakka/data"
-SCHEDULE_EXAMPLE = "example: python -m pipelines schedule --host http://localhost:8080 --cron '0 0 3 * * 1'"
-COMPILE_EXAMPLE = "example: python -m pipelines compile --out hakka-training.yaml"
+RUN_EXAMPLE = "example: hakka run --data photos --epochs 20 --imgsz 320"
+SUBMIT_EXAMPLE = "example: hakka submit --host http://localhost:8080 --param data=/var/lib/hakka/data"
+SCHEDULE_EXAMPLE = "example: hakka schedule --host http://localhost:8080 --cron '0 0 3 * * 1'"
+COMPILE_EXAMPLE = "example: hakka compile --out hakka-training.yaml"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines", description="Hakka's training pipeline.")
+    parser = argparse.ArgumentParser(prog="hakka", description="Hakka's training pipeline.")
     commands = parser.add_subparsers(required=True, metavar="run | compile | submit | schedule")
 
     run = commands.add_parser("run", help="run it on this machine", epilog=RUN_EXAMPLE)

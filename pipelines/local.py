@@ -79,7 +79,7 @@ def digest_code(weights: str, settings: Settings) -> str:
     kfp's own key knows a component's few lines and inputs, not the code that they call, and the name of the weights,
     not what the name stands for today.
     """
-    from hakka.detector.weights import PUBLISHED_START, _look_up
+    from hakka.detector.weights import PUBLISHED_START, look_up
 
     files = [
         path
@@ -87,7 +87,7 @@ def digest_code(weights: str, settings: Settings) -> str:
         for path in sorted((ROOT / folder).rglob("*"))
         if path.is_file() and path.suffix != ".pyc"
     ]
-    found = [_look_up(name, settings) for name in (weights, PUBLISHED_START)]
+    found = [look_up(name, settings) for name in (weights, PUBLISHED_START)]
     starts = [path for path in (*found, settings.weights) if path is not None and path.is_file()]
     digest = hashlib.sha256(f"{sys.version} {_versions()}".encode())
     for path in (*files, PARAMS_FILE, *starts):

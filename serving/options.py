@@ -39,9 +39,9 @@ def read_options(argv: Sequence[str], settings: Settings) -> Options:
 
 def _parser(settings: Settings) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m serving",
+        prog="hakka serve",
         description="Serve a detector over KServe's v1 and Open Inference v2 protocols until Ctrl-C.",
-        epilog="example: python -m serving --channel champion --port 8080",
+        epilog="example: hakka serve --channel champion --port 8080",
         allow_abbrev=False,
     )
     parser.add_argument("--channel", default="champion", help="registry channel to follow (default: champion)")

@@ -56,7 +56,7 @@ def find_start(weights: str, model: str, classes: Iterable[str], settings: Setti
         return Start("scratch", _yaml_name(model or "yolo26n"))
     if weights == "starter":
         return _read(STARTER, model, "starter")
-    found = _look_up(weights, settings)
+    found = look_up(weights, settings)
     if found is not None:
         return _read(found, model, found.name)
     if "/" in weights or not NAME.fullmatch(weights):
@@ -73,7 +73,7 @@ def find_start(weights: str, model: str, classes: Iterable[str], settings: Setti
     return _read(STARTER, model, f"starter (instead of {weights})")
 
 
-def _look_up(weights: str, settings: Settings) -> Path | None:
+def look_up(weights: str, settings: Settings) -> Path | None:
     folders = [Path("weights"), Path("../shared/weights"), settings.home / "weights"]
     if settings.weights:
         folders.insert(0, settings.weights if settings.weights.is_dir() else settings.weights.parent)

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from app.client import DEFAULT_CONFIDENCE, Endpoint
+from hakka.endpoint import DEFAULT_CONFIDENCE, Endpoint
 from hakka.errors import InvalidInput, Unavailable
 
 

@@ -1,4 +1,4 @@
-"""The KServe endpoint, as the app sees it: two calls, typed answers, one sentence when something is wrong."""
+"""The KServe endpoint, as the app and ``hakka predict`` see it: typed answers, one sentence when something is wrong."""
 
 import base64
 from dataclasses import dataclass
@@ -61,12 +61,20 @@ class Endpoint:
 
     def detect(self, photo: bytes, confidence: float) -> Prediction:
         """Everything that the model finds in ``photo`` (JPEG, PNG or WebP bytes) with at least ``confidence``."""
-        instance = {"image": {"b64": base64.b64encode(photo).decode()}, "confidence": confidence}
+        return _read_prediction(self.answer(photo, confidence))
+
+    def answer(self, photo: bytes, confidence: float | None = None) -> dict[str, Any]:
+        """The v1 answer for one photo as it was sent: ``prediction_id``, ``model_version``, ``image``, ``detections``."""
+        instance: dict[str, Any] = {"image": {"b64": base64.b64encode(photo).decode()}}
+        if confidence is not None:
+            instance["confidence"] = confidence
         answer = self._call("POST", f"/v1/models/{MODEL}:predict", {"instances": [instance]})
         try:
-            return _read_prediction(answer["predictions"][0])
+            prediction: dict[str, Any] = answer["predictions"][0]
+            _read_prediction(prediction)
         except (KeyError, IndexError, TypeError, ValueError):
             raise self._strange() from None
+        return prediction
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         try:
