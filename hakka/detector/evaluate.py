@@ -57,6 +57,12 @@ def evaluate(model: Path, dataset: Path, root: Path, out: Path) -> dict[str, Any
     return metrics
 
 
+def measure_map50(detector: Detector, data: Dataset, split: str, root: Path) -> float:
+    """The detector's mAP50 on one split; 0 where the split is empty. Raises as :func:`evaluate` does."""
+    entries = data.split(split)
+    return mean_ap(average_precision(_run(detector, data, entries, root)[0]))[0] if entries else 0.0
+
+
 def evaluate_champion(registry_folder: Path, dataset: Path, root: Path, out: Path) -> dict[str, Any]:
     """Measure today's champion as :func:`evaluate` does; without one, write and return ``{"champion": None}``.
 

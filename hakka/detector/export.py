@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 import tempfile
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from hakka import __version__
 from hakka.data.dataset import Dataset, load_dataset
 from hakka.detector.checkpoint import Checkpoint, load_checkpoint
-from hakka.detector.evaluate import detect_entries
+from hakka.detector.evaluate import detect_entries, measure_map50
 from hakka.detector.modelfile import (
     DEFAULT_CONFIDENCE,
     DEFAULT_IOU,
@@ -22,14 +23,34 @@ from hakka.detector.modelfile import (
 )
 from hakka.detector.runtime import image_features, load_detector
 from hakka.detector.torch_compat import load_ultralytics
+from hakka.errors import InvalidInput
 from hakka.files import whole_folder, write_json
 from hakka.monitor.log import row, write_rows
+from hakka.params import read_section
 from hakka.settings import read_settings
 
 
-def export(checkpoint: Path, dataset: Path, root: Path, out: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ExportParams:
+    """Section ``export`` of params.yaml.
+
+    ``nms_free_budget``: mAP50 on the val images that an NMS-free head may cost before the other head, with NMS, is taken.
+    """
+
+    nms_free_budget: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.nms_free_budget <= 1:
+            raise InvalidInput(f"export.nms_free_budget must be from 0 to 1, got {self.nms_free_budget}")
+
+
+def export(
+    checkpoint: Path, dataset: Path, root: Path, out: Path, params: ExportParams | None = None
+) -> dict[str, Any]:
     """Write the model folder of ``checkpoint`` (a file, or a folder with ``weights.safetensors``) to ``out``.
 
+    A model with two heads is exported with its NMS-free one, unless that costs more than ``params.nms_free_budget``
+    (default: params.yaml) on the val images: trained briefly, it learns more slowly than the head that needs NMS.
     ``dataset`` is the converted dataset that it was trained on, with its images under ``root``. What the exported model
     answers on its val images becomes ``reference.parquet``, which the drift watch compares with. Returns the content of
     ``model.json``: what is known before evaluation, that is without metrics and lineage.
@@ -43,24 +64,57 @@ def export(checkpoint: Path, dataset: Path, root: Path, out: Path) -> dict[str, 
     data = load_dataset(dataset)
     load_ultralytics(read_settings().home / "ultralytics")
     with whole_folder(out) as folder:
-        shutil.copyfile(source, folder / "weights.safetensors")
-        _write_onnx(loaded, folder / "model.onnx")
-        _write_openvino(folder / "model.onnx", folder / "model.xml")
-        files = digest_files(folder)
-        record: dict[str, Any] = {
-            "format": FORMAT,
-            "name": "hakka",
-            "version": model_version(files, loaded.names, loaded.imgsz),
-            "names": list(loaded.names),
-            "imgsz": loaded.imgsz,
-            "thresholds": {"confidence": DEFAULT_CONFIDENCE, "iou": DEFAULT_IOU},
-            "files": files,
-            "data": {"digest": data.digest},
-            "code": {"version": __version__},
-        }
-        write_json(folder / "model.json", record)
+        record = _choose_head(loaded, source, data, root, folder, params or read_section(ExportParams, "export"))
         _write_reference(folder, data, root)
     return record
+
+
+def _choose_head(
+    checkpoint: Checkpoint, source: Path, data: Dataset, root: Path, folder: Path, params: ExportParams
+) -> dict[str, Any]:
+    """Write the model files and record of the head that is to be served into ``folder`` and give the record."""
+    record = _write_model(checkpoint, source, data, folder, nms_free=_has_nms_free_head(checkpoint))
+    if not _has_nms_free_head(checkpoint):
+        return record
+    with tempfile.TemporaryDirectory(prefix=".head-", dir=folder.parent) as scratch:
+        other = Path(scratch)
+        with_nms = _write_model(checkpoint, source, data, other, nms_free=False)
+        free, other_map = (measure_map50(load_detector(path), data, "val", root) for path in (folder, other))
+        taken = "NMS-free" if other_map - free <= params.nms_free_budget else "with NMS"
+        print(f"val mAP50 is {free:.3f} NMS-free and {other_map:.3f} with NMS: exported {taken}", flush=True)
+        if taken == "NMS-free":
+            return record
+        for path in sorted(other.iterdir()):
+            path.replace(folder / path.name)
+        return with_nms
+
+
+def _write_model(
+    checkpoint: Checkpoint, source: Path, data: Dataset, folder: Path, *, nms_free: bool
+) -> dict[str, Any]:
+    shutil.copyfile(source, folder / "weights.safetensors")
+    _write_onnx(checkpoint, folder / "model.onnx", nms_free=nms_free)
+    _write_openvino(folder / "model.onnx", folder / "model.xml")
+    files = digest_files(folder)
+    record: dict[str, Any] = {
+        "format": FORMAT,
+        "name": "hakka",
+        "version": model_version(files, checkpoint.names, checkpoint.imgsz),
+        "names": list(checkpoint.names),
+        "imgsz": checkpoint.imgsz,
+        "thresholds": {"confidence": DEFAULT_CONFIDENCE, "iou": DEFAULT_IOU},
+        "nms_free": nms_free,
+        "files": files,
+        "data": {"digest": data.digest},
+        "code": {"version": __version__},
+    }
+    write_json(folder / "model.json", record)
+    return record
+
+
+def _has_nms_free_head(checkpoint: Checkpoint) -> bool:
+    """Whether the architecture has a second head that gives one box a thing."""
+    return any(".one2one_cv2." in key for key in checkpoint.tensors)
 
 
 def _write_reference(folder: Path, data: Dataset, root: Path) -> None:
@@ -81,14 +135,13 @@ def _write_reference(folder: Path, data: Dataset, root: Path) -> None:
     write_rows(folder / "reference.parquet", rows)
 
 
-def _write_onnx(checkpoint: Checkpoint, path: Path) -> None:
-    """Write the ONNX file: the NMS-free head where the model has one, raw predictions elsewhere."""
+def _write_onnx(checkpoint: Checkpoint, path: Path, *, nms_free: bool) -> None:
+    """Write the ONNX file: rows of an NMS-free head, or raw predictions that need NMS."""
     from ultralytics.engine.exporter import Exporter
     from ultralytics.utils import DEFAULT_CFG_DICT
 
     module = checkpoint.build()
     module.args = DEFAULT_CFG_DICT | {"imgsz": checkpoint.imgsz}
-    nms_free = getattr(module.model[-1], "one2one_cv2", None) is not None
     scratch = Path(tempfile.mkdtemp(prefix=".onnx-", dir=path.parent))
     try:
         module.pt_path = str(scratch / "model.pt")

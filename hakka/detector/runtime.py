@@ -175,13 +175,16 @@ def read_output(output: Array, confidence: float, iou: float) -> tuple[Array, Ar
     """Boxes (xyxy in pixels of the model's input), scores and class ids of one image's raw output.
 
     Two layouts are known: (n, 6) rows of left, top, right, bottom, score, class from an NMS-free head, and
-    (4 + classes, anchors) with centre, size and class scores, which goes through NMS here.
+    (4 + classes, anchors) with centre, size and class scores, of which each anchor keeps its best class and which go
+    through NMS here.
     """
     if output.ndim == 2 and output.shape[1] == 6:
         kept = output[output[:, 4] >= confidence]
         return kept[:, :4], kept[:, 4], kept[:, 5].astype(int)
-    anchors, classes = np.nonzero(output[4:].T >= confidence)
-    scores = output[4:].T[anchors, classes]
+    best = output[4:].argmax(axis=0)
+    anchors = np.flatnonzero(output[4:].max(axis=0) >= confidence)
+    classes = best[anchors]
+    scores = output[4:][classes, anchors]
     x, y, w, h = output[:4, anchors]
     boxes = np.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], axis=1)
     if not len(scores):

@@ -127,7 +127,7 @@ def run_models(options: argparse.Namespace) -> int:
         marks = ", ".join(channel for channel, version in channels.items() if version == record["version"])
         print(
             f"{record['version']}  {record['created']}  mAP50 {record['metrics']['map50']:.3f}  "
-            f"{len(record['names'])} classes  data {record['data'].get('revision') or '-'}  {marks}".rstrip()
+            f"{len(record['names'])} classes  data {(record['data'].get('revision') or '-')[:16]}  {marks}".rstrip()
         )
     if not versions:
         print(f"no version in {registry} yet: `hakka run` makes one")

@@ -65,7 +65,7 @@ def test_the_exported_model_finds_what_the_trained_one_finds(work):
     """The served boxes are those of the torch model, to a hundredth of a pixel and a thousandth of confidence."""
     load_ultralytics(read_settings().home / "ultralytics")
     module = load_checkpoint(work / "training" / "weights.safetensors").build()
-    module.model[-1].end2end = True
+    module.model[-1].end2end = read_model_info(work / "model").raw["nms_free"]
     detector = load_detector(work / "model")
     entry = load_dataset(work / "dataset").split("test")[0]
     pixels = decode_image((work / "data" / entry.image).read_bytes())
