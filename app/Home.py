@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from hakka.endpoint import Endpoint, Model, Prediction
 from app.dishes import show_recipes
 from app.finds import show_finds
 from app.photos import Photo, choose_photo, upright_image
+from hakka.endpoint import Endpoint, Model, Prediction
 from hakka.errors import HakkaError
 from hakka.settings import read_settings
 

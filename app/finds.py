@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import streamlit as st
 from PIL import Image
 
-from hakka.endpoint import Detection, Prediction
 from app.text import plain, spoken
 from hakka.drawing import class_colour, draw_detections
+from hakka.endpoint import Detection, Prediction
 
 ROW = (1, 1)  # widths of the list's two columns
 

@@ -35,4 +35,5 @@ def iou_matrix(a: Array, b: Array) -> Array:
     area_a = np.prod(np.clip(a[:, 2:] - a[:, :2], 0, None), axis=1)
     area_b = np.prod(np.clip(b[:, 2:] - b[:, :2], 0, None), axis=1)
     union = area_a[:, None] + area_b[None, :] - inter
-    return np.divide(inter, union, out=np.zeros_like(union, dtype=float), where=union > 0)
+    result: Array = np.divide(inter, union, out=np.zeros_like(union, dtype=float), where=union > 0)
+    return result

@@ -41,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The command line of every verb."""
     parser = argparse.ArgumentParser(
-        prog="hakka", description="Food photos in, recipes out, and everything that keeps the detector good.", epilog=EXAMPLE
+        prog="hakka",
+        description="Food photos in, recipes out, and everything that keeps the detector good.",
+        epilog=EXAMPLE,
     )
     parser.add_argument("--version", action="version", version=f"hakka {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")

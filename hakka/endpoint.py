@@ -64,7 +64,7 @@ class Endpoint:
         return _read_prediction(self.answer(photo, confidence))
 
     def answer(self, photo: bytes, confidence: float | None = None) -> dict[str, Any]:
-        """The v1 answer for one photo as it was sent: ``prediction_id``, ``model_version``, ``image``, ``detections``."""
+        """The v1 answer for one photo, as sent: ``prediction_id``, ``model_version``, ``image``, ``detections``."""
         instance: dict[str, Any] = {"image": {"b64": base64.b64encode(photo).decode()}}
         if confidence is not None:
             instance["confidence"] = confidence

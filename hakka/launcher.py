@@ -45,7 +45,9 @@ def launch(data: str | None) -> int:
             if code == 1 and champion(settings.registry) is None:
                 return code
         if champion(settings.registry) is None:
-            raise NotFound(f"the registry {settings.registry} has no champion to serve: run the pipeline first (hakka run)")
+            raise NotFound(
+                f"the registry {settings.registry} has no champion to serve: run the pipeline first (hakka run)"
+            )
         return _serve(settings)
 
 
@@ -82,7 +84,7 @@ def _start(module: str, *arguments: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         start_new_session=True,
-        preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
     )
 
 

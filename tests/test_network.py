@@ -28,7 +28,13 @@ def _guarded(record, home, *command):
 
 def test_the_guard_sees_what_leaves_the_machine(tmp_path):
     (tmp_path / "home").mkdir()
-    code = "import urllib.request as u\ntry:\n    u.urlopen('http://192.0.2.1/', timeout=1)\nexcept OSError as e:\n    print(e)"
+    code = """
+import urllib.request
+try:
+    urllib.request.urlopen("http://192.0.2.1/", timeout=1)
+except OSError as error:
+    print(error)
+"""
     done = _guarded(tmp_path / "record", tmp_path / "home", "-c", code)
     assert "network guard" in done.stdout
     assert "192.0.2.1" in (tmp_path / "record").read_text()

@@ -1,6 +1,7 @@
 """Drawn table tops for composed scenes: eight families, all from noise, none from a file."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +63,7 @@ def _noise(rng: np.random.Generator, size: int, cells: int, octaves: int = 4) ->
     return np.asarray(total / 2, np.float32)
 
 
-def _paint(field: Field, low: npt.ArrayLike, high: npt.ArrayLike) -> Field:
+def _paint(field: npt.NDArray[Any], low: npt.ArrayLike, high: npt.ArrayLike) -> Field:
     """(size, size) values of 0..1 as a blend of two colours, (size, size, 3)."""
     mix = np.clip(field, 0, 1)[..., None]
     return np.asarray(np.asarray(low, np.float32) * (1 - mix) + np.asarray(high, np.float32) * mix, np.float32)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ JPEG_QUALITY = 82
 LEAST_VISIBLE = 0.55  # a thing that is hidden further could not be named by a person either
 
 Mask = npt.NDArray[np.bool_]
+Coco = dict[str, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def write_sample(
     backgrounds: Sequence[str] = SAMPLE_BACKGROUNDS,
     faulty: bool = True,
 ) -> dict[str, int]:
-    """Write ``images`` scenes, ``annotations.json`` (COCO) and ``SOURCE.md`` into ``out``, and spoil some if ``faulty``.
+    """Write ``images`` scenes, ``annotations.json`` (COCO) and ``SOURCE.md`` to ``out``, and spoil some if ``faulty``.
 
     Returns counts of image entries, annotations and classes. The folder is replaced whole.
 
@@ -120,10 +122,10 @@ def write_scenes(
     seed: int,
     size: int,
     backgrounds: Sequence[str] = SAMPLE_BACKGROUNDS,
-) -> dict[str, list[dict[str, object]]]:
+) -> Coco:
     """Write the scenes as JPEG under ``folder``/images and give their COCO annotations."""
     (folder / "images").mkdir(parents=True)
-    coco: dict[str, list[dict[str, object]]] = {
+    coco: Coco = {
         "images": [],
         "annotations": [],
         "categories": [{"id": i + 1, "name": name} for i, name in enumerate(cutouts.names)],
@@ -137,7 +139,7 @@ def write_scenes(
 
 
 def _add_entry(
-    coco: dict[str, list[dict[str, object]]],
+    coco: Coco,
     file_name: str,
     size: int,
     objects: Iterable[tuple[int, tuple[float, float, float, float]]],
@@ -236,7 +238,7 @@ def _mask_box(mask: Mask) -> tuple[int, int, int, int]:
     return left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top
 
 
-def _add_faults(folder: Path, coco: dict[str, list[dict[str, object]]], size: int) -> list[str]:
+def _add_faults(folder: Path, coco: Coco, size: int) -> list[str]:
     """Spoil the set on purpose, so that conversion and validation have something to say; returns what was done."""
     images = folder / "images"
     annotations = coco["annotations"]
@@ -257,7 +259,7 @@ def _add_faults(folder: Path, coco: dict[str, list[dict[str, object]]], size: in
 
     shutil.copyfile(images / "scene_0002.jpg", images / "faulty_duplicate.jpg")
     twins = [a for a in annotations if a["image_id"] == 3][:-1]
-    _add_entry(coco, "images/faulty_duplicate.jpg", size, [(int(str(a["category_id"])) - 1, tuple(a["bbox"])) for a in twins])  # type: ignore[arg-type, misc]
+    _add_entry(coco, "images/faulty_duplicate.jpg", size, [(a["category_id"] - 1, tuple(a["bbox"])) for a in twins])
 
     _add_entry(coco, "images/faulty_missing.jpg", size, [(1, (20, 20, 80, 80))])
     flat = BytesIO()
@@ -285,8 +287,8 @@ def _source_text(images: int, seed: int, size: int, backgrounds: Sequence[str], 
     return f"""# The sample
 
 {images} composed scenes of {size} × {size} pixels with {len(load_cutouts().names)} ingredient classes, in COCO
-(annotations.json). They look like photos and are none: photographic cut-outs over drawn backgrounds, with scale, rotation,
-light, shadow, overlap, blur and noise. Made by this command; the same call gives the same bytes:
+(annotations.json). They look like photos and are none: photographic cut-outs over drawn backgrounds, with scale,
+rotation, light, shadow, overlap, blur and noise. Made by this command; the same call gives the same bytes:
 
     {command}
 

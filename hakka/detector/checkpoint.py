@@ -7,7 +7,6 @@ from typing import Any
 
 from hakka.errors import InvalidInput
 
-
 HEADER = "hakka"
 
 
@@ -21,7 +20,7 @@ class Checkpoint:
     tensors: dict[str, Any]
 
     def build(self) -> Any:
-        """The ultralytics module with these weights, in float32 and evaluation mode. Call ``load_ultralytics`` first."""
+        """The ultralytics module with these weights, float32, in evaluation mode. Call ``load_ultralytics`` first."""
         from ultralytics.nn.tasks import DetectionModel
 
         module = DetectionModel(self.architecture, nc=len(self.names), verbose=False)

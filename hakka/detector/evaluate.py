@@ -34,7 +34,7 @@ class Evaluation:
 
 
 def evaluate(model: Path, dataset: Path, root: Path, out: Path) -> dict[str, Any]:
-    """Measure a model folder on the test split and write ``metrics.json``, ``matches.npz`` and ``report.html`` to ``out``.
+    """Measure a model folder on the test split; ``out`` gets ``metrics.json``, ``matches.npz`` and ``report.html``.
 
     Returns the metrics: ``map50``, ``map50_95``, ``images``, ``boxes`` and ``per_class`` with ``ap50``, ``ap``,
     ``precision`` and ``recall`` (at the model's own confidence) and ``instances``; a class without test boxes has None.

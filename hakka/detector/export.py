@@ -34,7 +34,7 @@ from hakka.settings import read_settings
 class ExportParams:
     """Section ``export`` of params.yaml.
 
-    ``nms_free_budget``: mAP50 on the val images that an NMS-free head may cost before the other head, with NMS, is taken.
+    ``nms_free_budget``: mAP50 on the val images that an NMS-free head may cost before the head with NMS is taken.
     """
 
     nms_free_budget: float

@@ -1,4 +1,4 @@
-"""The promotion gate: may a challenger take the champion's place? Statistics on the same test images, no I/O in the rule."""
+"""The promotion gate: may a challenger take the champion's place? Statistics on the same images, no I/O in the rule."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -65,7 +65,7 @@ def compare(challenger: Evaluation, champion: Evaluation | None, params: GatePar
     """The rule itself.
 
     Without a champion the challenger must reach ``floor``. With one, the lower end of the paired bootstrap interval of
-    the difference in mAP50 over the same images must not lie below ``-margin``, and the challenger must not be the same model.
+    the difference in mAP50 over the same images must not lie below ``-margin``. The champion itself may stay.
 
     Raises:
         InvalidInput: the two were evaluated on different test images.

@@ -1,7 +1,7 @@
 """Average precision after the COCO rules, from matches that are kept per image so that they can be resampled.
 
-Source of the rules: Lin et al., "Microsoft COCO: Common Objects in Context", and its evaluation code: greedy matching by
-score, ten IoU thresholds 0.50–0.95, precision made monotone and read at 101 recall points, 100 detections an image.
+Source of the rules: Lin et al., "Microsoft COCO: Common Objects in Context", and its evaluation code: greedy matching
+by score, ten IoU thresholds 0.50–0.95, precision made monotone and read at 101 recall points, 100 detections an image.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ MAX_DETECTIONS = 100
 class Matches:
     """Every detection of a test set, matched, and how much there was to find.
 
-    ``image``, ``label``, ``score`` are (n,); ``hit`` is (n, 10), whether the detection is right at each IoU of ``IOUS``.
+    ``image``, ``label``, ``score`` are (n,); ``hit`` is (n, 10): is the detection right at each IoU of ``IOUS``?
     ``truth`` is (images, classes): boxes to find.
     """
 

@@ -76,4 +76,6 @@ def _verify_files(folder: Path, files: dict[str, str], info: ModelInfo) -> None:
             raise Tampered(f"{path}: its SHA-256 must be {digest[:12]}…, got {found[:12]}")
     version = model_version(files, info.names, info.imgsz)
     if version != info.version:
-        raise Tampered(f"{folder / 'model.json'}: the files, names and size make version {version}, it says {info.version}")
+        raise Tampered(
+            f"{folder / 'model.json'}: the files, names and size make version {version}, it says {info.version}"
+        )

@@ -54,9 +54,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Array:
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
-                raise InvalidInput(
-                    f"image: must hold at most {max_pixels} pixels, got {image.width}x{image.height}"
-                )
+                raise InvalidInput(f"image: must hold at most {max_pixels} pixels, got {image.width}x{image.height}")
             image.load()
             upright = ImageOps.exif_transpose(image)
             return np.asarray(_to_rgb(upright))
@@ -103,7 +101,7 @@ def image_features(image: Array) -> dict[str, float]:
 
 
 def letterbox(image: Array, size: int) -> tuple[Array, float, float, float]:
-    """The image shrunk or grown into a ``size`` square with grey beside it; and scale, left and top of the photo in it."""
+    """The image fitted into a ``size`` square with grey beside it; and scale, left and top of the photo in it."""
     import cv2
 
     height, width = image.shape[:2]

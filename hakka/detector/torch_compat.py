@@ -1,8 +1,9 @@
 """ultralytics on this machine's torch: quiet, offline unless asked, and with a torchvision that imports.
 
-The torchvision wheel of the public index is built for CUDA. Beside a CPU build of torch its C++ operators do not load, so
-``torchvision::nms`` is never registered and ``import torchvision`` fails. ultralytics' validator needs that import but
-works with any implementation of nms, and ships one in plain torch. :func:`prepare` joins the two, and only then.
+The torchvision wheel of the public index is built for CUDA. Beside a CPU build of torch its C++ operators do not load,
+so ``torchvision::nms`` is never registered and ``import torchvision`` fails. ultralytics' validator needs that import
+but works with any implementation of nms, and ships one in plain torch. :func:`repair_torchvision` joins the two, and
+only then.
 """
 
 import importlib
@@ -56,7 +57,7 @@ def repair_torchvision() -> bool:
     library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     library.impl("nms", _nms, "CPU")
     _KEPT.append(library)  # the registration lives as long as this object
-    extension = importlib.import_module("torchvision.extension")
+    extension: Any = importlib.import_module("torchvision.extension")
     extension._has_ops = lambda: True
     return True
 

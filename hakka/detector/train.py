@@ -60,7 +60,7 @@ def train(dataset: Path, root: Path, out: Path, params: TrainParams) -> dict[str
     """Train on ``dataset`` (images under ``root``) and write the checkpoint and its records into ``out``.
 
     ``out`` gets ``weights.safetensors`` (of the epoch that did best on the val split), ``history.json`` (one record an
-    epoch) and ``train.json``, which is also returned: weights' digest, where training started, epochs, seconds, best val mAP.
+    epoch) and ``train.json``, which is also returned: digest, where training started, epochs, seconds, best val mAP.
     Progress goes to stdout as plain lines.
 
     Raises:
@@ -119,7 +119,7 @@ def _run_trainer(
     class Trainer(DetectionTrainer):  # type: ignore[misc]
         """Builds the model that ``start`` describes, whatever ``model`` in the overrides says."""
 
-        def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:  # noqa: ARG002
+        def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
             model = DetectionModel(start.architecture, nc=self.data["nc"], ch=self.data["channels"], verbose=False)
             model.names = self.data["names"]
             if start.module is not None:
@@ -235,5 +235,3 @@ def _best_module(trainer: Any, names: tuple[str, ...]) -> Any:
     module, _ = load_checkpoint(str(path))
     module.names = dict(enumerate(names))
     return module
-
-

@@ -22,7 +22,7 @@ class Start:
     """What training starts from.
 
     ``source`` names it for people and for the record. ``architecture`` is what ultralytics builds a model from (a YAML
-    name or its content). ``module`` holds named, typed weights; ``tensors`` holds bare ones; both are None from scratch.
+    name or its content). ``module`` holds typed weights with class names, ``tensors`` bare ones; both are None from scratch.
     """
 
     source: str
@@ -74,6 +74,7 @@ def find_start(weights: str, model: str, classes: Iterable[str], settings: Setti
 
 
 def look_up(weights: str, settings: Settings) -> Path | None:
+    """The local file that a name or path means, or None."""
     folders = [Path("weights"), Path("../shared/weights"), settings.home / "weights"]
     if settings.weights:
         folders.insert(0, settings.weights if settings.weights.is_dir() else settings.weights.parent)

@@ -13,7 +13,9 @@ SHOWN = 10
 def add_verbs(verbs: Verbs) -> None:
     """Add the verbs of the data."""
     sample = add_verb(verbs, "sample", run_sample, "draw the sample data anew", "hakka sample --out sample")
-    sample.add_argument("--out", type=Path, default=Path("sample"), metavar="DIR", help="folder to write (default: sample)")
+    sample.add_argument(
+        "--out", type=Path, default=Path("sample"), metavar="DIR", help="folder to write (default: sample)"
+    )
     sample.add_argument("--images", type=int, default=236, metavar="N", help="scenes (default: 236)")
     sample.add_argument("--seed", type=int, default=2026, metavar="N", help="same seed, same bytes (default: 2026)")
     sample.add_argument("--size", type=int, default=416, metavar="N", help="side in pixels (default: 416)")
@@ -24,7 +26,11 @@ def add_verbs(verbs: Verbs) -> None:
     add_json(sample)
 
     convert = add_verb(
-        verbs, "convert", run_convert, "make a dataset of photos and annotations", "hakka convert sample --out build/dataset"
+        verbs,
+        "convert",
+        run_convert,
+        "make a dataset of photos and annotations",
+        "hakka convert sample --out build/dataset",
     )
     convert.add_argument("source", type=Path, metavar="SRC", help="folder of photos and annotation files")
     convert.add_argument("--out", type=Path, required=True, metavar="DST", help="dataset folder to write")
@@ -32,7 +38,11 @@ def add_verbs(verbs: Verbs) -> None:
     add_json(convert)
 
     validate = add_verb(
-        verbs, "validate", run_validate, "check a dataset", "hakka validate build/dataset --data sample --out build/validation"
+        verbs,
+        "validate",
+        run_validate,
+        "check a dataset",
+        "hakka validate build/dataset --data sample --out build/validation",
     )
     validate.add_argument("dataset", type=Path, metavar="DATASET", help="folder that `hakka convert` wrote")
     validate.add_argument("--data", type=Path, required=True, metavar="SRC", help="folder of the photos")
@@ -58,7 +68,10 @@ def run_sample(options: argparse.Namespace) -> int:
     if options.json:
         print_json({**counts, "out": str(options.out)})
     else:
-        print(f"{options.out}: {counts['images']} images, {counts['annotations']} annotations, {counts['classes']} classes")
+        print(
+            f"{options.out}: {counts['images']} images, {counts['annotations']} annotations, "
+            f"{counts['classes']} classes"
+        )
     return 0
 
 

@@ -1,4 +1,4 @@
-"""``hakka run | compile | submit | schedule | serve | app | up``: what lives beside the domain is started as a process."""
+"""``hakka run | compile | submit | schedule | serve | app | up``: what lives beside the domain becomes a process."""
 
 import argparse
 import os
@@ -30,8 +30,12 @@ def add_verbs(verbs: Verbs) -> None:
     """Add the verbs of the loop; those that live elsewhere parse their own options."""
     for name, (about, example) in ABOUT.items():
         add_verb(verbs, name, lambda options: 2, about, example)
-    up = add_verb(verbs, "up", run_up, "run the pipeline, then the endpoint and the app until Ctrl-C", "hakka up --data sample")
-    up.add_argument("--data", default="sample", metavar="DIR", help="folder of photos and annotations (default: sample)")
+    up = add_verb(
+        verbs, "up", run_up, "run the pipeline, then the endpoint and the app until Ctrl-C", "hakka up --data sample"
+    )
+    up.add_argument(
+        "--data", default="sample", metavar="DIR", help="folder of photos and annotations (default: sample)"
+    )
     up.add_argument("--no-run", action="store_true", help="serve what the registry holds without running the pipeline")
 
 

@@ -13,10 +13,16 @@ CHANNELS = ("champion", "canary")
 def add_verbs(verbs: Verbs) -> None:
     """Add the verbs of the model."""
     train = add_verb(
-        verbs, "train", run_train, "train a detector on a dataset", "hakka train build/dataset --data sample --out build/training"
+        verbs,
+        "train",
+        run_train,
+        "train a detector on a dataset",
+        "hakka train build/dataset --data sample --out build/training",
     )
     _add_dataset(train)
-    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the checkpoint and its records")
+    train.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for the checkpoint and its records"
+    )
     train.add_argument("--weights", metavar="W", help="auto, starter, scratch, a file, or a published name")
     train.add_argument("--model", metavar="M", help="architecture, such as yolo26n (default: that of the weights)")
     for name in ("epochs", "imgsz", "batch", "seed"):
@@ -79,7 +85,10 @@ def run_train(options: argparse.Namespace) -> int:
     if options.json:
         print_json({**record, "out": str(options.out)})
     else:
-        print(f"{options.out / 'weights.safetensors'}: val mAP50 {record['best_val_map50']:.3f} after {record['seconds']} s")
+        print(
+            f"{options.out / 'weights.safetensors'}: val mAP50 {record['best_val_map50']:.3f} "
+            f"after {record['seconds']} s"
+        )
     return 0
 
 

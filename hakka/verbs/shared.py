@@ -13,7 +13,11 @@ Run = Callable[[argparse.Namespace], int]
 def add_verb(verbs: Verbs, name: str, run: Run, about: str, example: str) -> argparse.ArgumentParser:
     """A parser for one verb, with its one-line help and an example that works."""
     parser: argparse.ArgumentParser = verbs.add_parser(
-        name, help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=f"example: {example}", allow_abbrev=False
+        name,
+        help=about,
+        description=f"{about[0].upper()}{about[1:]}.",
+        epilog=f"example: {example}",
+        allow_abbrev=False,
     )
     parser.set_defaults(run=run)
     return parser

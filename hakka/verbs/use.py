@@ -24,12 +24,18 @@ def add_verbs(verbs: Verbs) -> None:
     )
     predict.add_argument("photo", type=Path, metavar="PHOTO", help="JPEG, PNG or WebP file")
     predict.add_argument("--out", type=Path, metavar="FILE", help="annotated picture (default: PHOTO-found.jpg here)")
-    predict.add_argument("--confidence", type=float, metavar="C", help="least confidence, 0 to 1 (default: the model's)")
+    predict.add_argument(
+        "--confidence", type=float, metavar="C", help="least confidence, 0 to 1 (default: the model's)"
+    )
     predict.add_argument("--endpoint", metavar="URL", help="default: HAKKA_ENDPOINT, else this machine")
     add_json(predict)
 
     recommend = add_verb(
-        verbs, "recommend", run_recommend, "rank recipes for what is at hand", "hakka recommend tomato onion garlic --diet vegan"
+        verbs,
+        "recommend",
+        run_recommend,
+        "rank recipes for what is at hand",
+        "hakka recommend tomato onion garlic --diet vegan",
     )
     recommend.add_argument("ingredients", nargs="+", metavar="INGREDIENT", help="a name, or name=confidence")
     recommend.add_argument("--diet", metavar="D", help="such as vegan, halal, gluten_free")
@@ -39,7 +45,11 @@ def add_verbs(verbs: Verbs) -> None:
     add_json(recommend)
 
     monitor = add_verb(
-        verbs, "monitor", run_monitor, "compare the prediction log with the champion's reference", "hakka monitor --json"
+        verbs,
+        "monitor",
+        run_monitor,
+        "compare the prediction log with the champion's reference",
+        "hakka monitor --json",
     )
     monitor.add_argument("--log", type=Path, metavar="DIR", help="prediction log (default: that of HAKKA_HOME)")
     monitor.add_argument("--reference", type=Path, metavar="FILE", help="default: reference.parquet of the champion")
@@ -118,9 +128,7 @@ def _predict(photo: bytes, options: argparse.Namespace) -> tuple[dict[str, Any],
     height, width = pixels.shape[:2]
     detections = [
         {"box": box, "class_id": label, "name": detector.names[label], "confidence": score}
-        for box, label, score in zip(
-            found.boxes.tolist(), found.class_ids.tolist(), found.scores.tolist(), strict=True
-        )
+        for box, label, score in zip(found.boxes.tolist(), found.class_ids.tolist(), found.scores.tolist(), strict=True)
     ]
     answer = {
         "model_version": detector.info.version,

@@ -77,7 +77,7 @@ def test_a_clean_sample_has_no_finding(tmp_path):
 
 
 def test_boxes_lie_on_what_they_name(tmp_path):
-    """Drawn with one class only, the pixels in its boxes differ from the bare background far more than those outside."""
+    """The saturation changes more from pixel to pixel inside the boxes than on the bare table."""
     import numpy as np
     from PIL import Image
 

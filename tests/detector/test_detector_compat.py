@@ -12,7 +12,9 @@ REPO = Path(__file__).parents[2]
 
 def _python(code, **environ):
     environ = {**os.environ, **environ}
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPO, env=environ, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPO, env=environ, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -45,7 +47,12 @@ print(first == (torch.version.cuda is None and "+cu" in torchvision.__version__)
 
 @pytest.mark.parametrize(
     ("version", "cuda", "repaired"),
-    [("0.28.0+cu130", None, True), ("0.28.0+cpu", None, False), ("0.28.0", None, False), ("0.28.0+cu130", "13.0", False)],
+    [
+        ("0.28.0+cu130", None, True),
+        ("0.28.0+cpu", None, False),
+        ("0.28.0", None, False),
+        ("0.28.0+cu130", "13.0", False),
+    ],
 )
 def test_only_a_cuda_torchvision_beside_a_cpu_torch_is_repaired(tmp_path, version, cuda, repaired):
     """Against an installed-looking torchvision of each build, in a fresh interpreter."""

@@ -12,7 +12,7 @@ PARAMS = GateParams(floor=0.3, margin=0.02, confidence=0.95, draws=300, seed=0)
 
 
 def _evaluation(version, hit_rate, seed=1, images=60):
-    """An evaluation whose detector finds each thing with probability ``hit_rate``; two classes, three things an image."""
+    """A detector that finds each thing with probability ``hit_rate``; two classes, three things an image."""
     rng = np.random.default_rng(seed)
     image = np.repeat(np.arange(images), 3)
     hit = np.repeat((rng.random(len(image)) < hit_rate)[:, None], 10, axis=1)
@@ -38,7 +38,9 @@ def test_a_worse_model_is_not():
 
 
 def test_a_model_that_may_be_worse_is_not_promoted_on_few_images():
-    decision = compare(_evaluation("b" * 12, 0.7, seed=4, images=8), _evaluation("a" * 12, 0.7, seed=3, images=8), PARAMS)
+    decision = compare(
+        _evaluation("b" * 12, 0.7, seed=4, images=8), _evaluation("a" * 12, 0.7, seed=3, images=8), PARAMS
+    )
     assert not decision.promote
     assert "does not rule out" in decision.reason
 

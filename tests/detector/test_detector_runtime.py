@@ -94,7 +94,10 @@ def test_raw_anchors_go_through_nms_by_class():
     output[4] = [0.9, 0.8, 0.0, 0.0]
     output[5] = [0.0, 0.0, 0.7, 0.1]
     boxes, scores, labels = read_output(output, confidence=0.25, iou=0.5)
-    assert sorted(zip(labels.tolist(), scores.round(2).tolist(), strict=True)) == [(0, pytest.approx(0.9)), (1, pytest.approx(0.7))]
+    assert sorted(zip(labels.tolist(), scores.round(2).tolist(), strict=True)) == [
+        (0, pytest.approx(0.9)),
+        (1, pytest.approx(0.7)),
+    ]
     assert [40, 40, 60, 60] in boxes.tolist()
 
 

@@ -27,7 +27,7 @@ from hakka.settings import read_settings
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
-    """A folder with ``data`` (24 scenes), ``dataset``, ``training``, ``model`` and ``evaluation``, each made for real."""
+    """A folder with ``data`` (24 scenes), ``dataset``, ``training``, ``model``, ``evaluation``, each made for real."""
     folder = tmp_path_factory.mktemp("training")
     write_sample(folder / "data", images=24, seed=5, size=160)
     convert(folder / "data", folder / "dataset")

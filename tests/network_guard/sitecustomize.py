@@ -19,7 +19,7 @@ def _is_local(host):
 
 def _check(what, host):
     if not _is_local(host):
-        with open(_RECORD, "a") as file:
+        with open(_RECORD, "a") as file:  # noqa: PTH123 - no more imports than needed in every process
             file.write(f"{what} {host} by {' '.join(sys.argv)[:120]}\n")
         raise OSError(f"network guard: {what} {host}")
 

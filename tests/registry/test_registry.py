@@ -1,5 +1,6 @@
 """Versions that never change, channels that move whole, also under several writers and kills."""
 
+import itertools
 import json
 import os
 import shutil
@@ -132,7 +133,7 @@ def test_two_writers_at_once_lose_no_step(registry, versions):
         writer.communicate(timeout=60)
         assert writer.returncode == 0
     history = [step["version"] for step in channel_history(registry, "champion")]
-    assert all(a != b for a, b in zip(history, history[1:], strict=False)), "a step was overwritten"
+    assert all(a != b for a, b in itertools.pairwise(history)), "a step was overwritten"
     assert champion(registry) == history[-1]
 
 
