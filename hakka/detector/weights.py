@@ -22,7 +22,7 @@ class Start:
     """What training starts from.
 
     ``source`` names it for people and for the record. ``architecture`` is what ultralytics builds a model from (a YAML
-    name or its content). ``module`` holds typed weights with class names, ``tensors`` bare ones; both are None from scratch.
+    name or its content). ``module`` holds weights with class names, ``tensors`` bare ones; both are None from scratch.
     """
 
     source: str
