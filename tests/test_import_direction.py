@@ -25,7 +25,7 @@ OWNERS = {
     "ultralytics": DETECTOR,
     "onnx": ("hakka/detector/export.py",),
     "nncf": ("hakka/detector/export.py",),
-    "openvino": ("hakka/detector/runtime.py", "hakka/detector/export.py"),
+    "openvino": ("hakka/detector/engine.py",),
     "onnxruntime": ("hakka/detector/runtime.py",),
     "clearml": ("hakka/tracking.py",),
     "evidently": ("hakka/monitor/drift.py",),

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 from hakka import __version__
 from hakka.data.dataset import Dataset, load_dataset
 from hakka.detector.checkpoint import Checkpoint, load_checkpoint
+from hakka.detector.engine import load_openvino
 from hakka.detector.evaluate import detect_entries, measure_map50
 from hakka.detector.modelfile import (
     DEFAULT_CONFIDENCE,
@@ -171,9 +171,7 @@ def _strip_onnx(source: Path, target: Path) -> None:
 
 
 def _write_openvino(onnx_path: Path, xml_path: Path) -> None:
-    os.environ["DO_NOT_TRACK"] = "1"
-    import openvino
-
+    openvino = load_openvino()
     model = openvino.convert_model(str(onnx_path))
     # The same weights must give the same bytes: unnamed constants are numbered by a counter of the process,
     # and the conversion notes the path of the ONNX file.

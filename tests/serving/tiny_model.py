@@ -1,14 +1,17 @@
 """A real detector of a few kilobytes: an OpenVINO model that finds the same two things on every photo."""
 
+import importlib
 from pathlib import Path
 
 import numpy as np
-import openvino
-from openvino import opset13 as op
 
+from hakka.detector.engine import load_openvino
 from hakka.detector.modelfile import digest_files, model_version
 from hakka.files import read_json, write_json
 from hakka.registry import register
+
+openvino = load_openvino()
+op = importlib.import_module("openvino.opset13")
 
 NAMES = ("apple", "banana", "carrot")
 IMGSZ = 64

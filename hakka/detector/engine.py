@@ -1,0 +1,15 @@
+"""The one door to OpenVINO: it comes in without the part that reports every import and conversion to its maker."""
+
+import importlib
+import sys
+from typing import Any
+
+
+def load_openvino() -> Any:
+    """The openvino package, with its telemetry shut off.
+
+    OpenVINO sends an event at import unless a file in the user's HOME says no; a container's HOME may not be writable.
+    It falls back to a stub where the telemetry package cannot be imported, so that is what we make it find.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None makes an import of it fail
+    return importlib.import_module("openvino")
