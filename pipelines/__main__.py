@@ -70,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (submit, schedule):
         command.add_argument("--host", required=True, metavar="URL", help="endpoint of Kubeflow Pipelines")
         command.add_argument("--namespace", metavar="N", help="profile's namespace in a multi-user installation")
+        command.add_argument("--service-account", metavar="S", help="what the steps run as, such as hakka-pipeline")
         command.add_argument("--experiment", default="hakka", metavar="E", help="experiment (default: hakka)")
         command.add_argument(
             "--param", action="append", default=[], metavar="K=V", help="pipeline parameter, repeatable"
@@ -124,7 +125,7 @@ def submit_command(options: argparse.Namespace) -> int:
     """Start one run on a cluster."""
     from pipelines.submit import Endpoint, parse_arguments, submit_run
 
-    endpoint = Endpoint(options.host, options.namespace)
+    endpoint = Endpoint(options.host, options.namespace, options.service_account)
     started = submit_run(endpoint, options.experiment, parse_arguments(options.param))
     print(json.dumps(started) if options.json else f"run {started['run']}: {started['page']}")
     return 0
@@ -134,7 +135,7 @@ def schedule_command(options: argparse.Namespace) -> int:
     """Schedule runs on a cluster."""
     from pipelines.submit import Endpoint, parse_arguments, schedule_runs
 
-    endpoint = Endpoint(options.host, options.namespace)
+    endpoint = Endpoint(options.host, options.namespace, options.service_account)
     made = schedule_runs(endpoint, options.experiment, parse_arguments(options.param), options.cron)
     print(json.dumps(made) if options.json else f"schedule {made['schedule']} at {options.cron}")
     return 0

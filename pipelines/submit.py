@@ -28,11 +28,13 @@ EQUALS = 1  # the operation of that name in a filter of the API
 class Endpoint:
     """A Kubeflow Pipelines API; a token comes from HAKKA_KFP_TOKEN.
 
-    ``namespace`` is the profile's in a multi-user installation.
+    ``namespace`` is the profile's in a multi-user installation; ``service_account`` is what the steps run as (the
+    installation's own if None). The deploy step needs the rights of manifests/base/accounts.yaml.
     """
 
     host: str
     namespace: str | None = None
+    service_account: str | None = None
 
 
 def submit_run(endpoint: Endpoint, experiment: str, arguments: dict[str, Any]) -> dict[str, str]:
@@ -50,6 +52,7 @@ def submit_run(endpoint: Endpoint, experiment: str, arguments: dict[str, Any]) -
             params=arguments,
             pipeline_id=pipeline,
             version_id=version,
+            service_account=endpoint.service_account,
         )
     page = f"{endpoint.host.rstrip('/')}/#/runs/details/{run.run_id}"
     return {"run": run.run_id, "pipeline": pipeline, "version": version, "page": page}
@@ -76,6 +79,7 @@ def schedule_runs(endpoint: Endpoint, experiment: str, arguments: dict[str, Any]
             params=arguments,
             pipeline_id=pipeline,
             version_id=version,
+            service_account=endpoint.service_account,
         )
     return {"schedule": schedule.recurring_run_id, "pipeline": pipeline, "version": version}
 

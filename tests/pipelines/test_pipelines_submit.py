@@ -45,6 +45,8 @@ def test_a_second_submit_uploads_nothing_again(endpoint):
 
 def test_schedule_makes_a_recurring_run(endpoint, capsys):
     assert main(["schedule", "--host", endpoint.url, "--cron", "0 0 3 * * 1", "--param", "seed=7"]) == 0
+    assert main(["submit", "--host", endpoint.url, "--service-account", "hakka-pipeline"]) == 0
+    assert endpoint.runs[0]["service_account"] == "hakka-pipeline"
     [schedule] = endpoint.schedules
     assert schedule["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * 1"
     assert schedule["runtime_config"]["parameters"] == {"seed": 7}
