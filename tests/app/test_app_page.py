@@ -66,7 +66,7 @@ def test_a_photo_gives_finds_above_the_model_s_threshold_and_recipes(page, photo
 
 def test_the_slider_filters_without_asking_the_endpoint_again(page, photo, monkeypatch):
     upload(page, photo)
-    monkeypatch.setattr("app.client.Endpoint.detect", None)  # a second request would fail loudly
+    monkeypatch.setattr("hakka.endpoint.Endpoint.detect", None)  # a second request would fail loudly
     page.slider(key="least").set_value(50).run()
     assert found_names(page) == ["Tomato", "Onion"]
     page.slider(key="least").set_value(5).run()

@@ -14,7 +14,7 @@ from hakka.detector.checkpoint import load_checkpoint
 from hakka.detector.evaluate import evaluate, evaluate_champion, read_evaluation
 from hakka.detector.export import export
 from hakka.detector.modelfile import read_model_info
-from hakka.detector.runtime import decode_image, load_detector
+from hakka.detector.runtime import decode_image, load_detector, read_output
 from hakka.detector.torch_compat import load_ultralytics
 from hakka.detector.train import TrainParams, train
 from hakka.detector.weights import STARTER, find_start
@@ -62,7 +62,7 @@ def test_the_same_seed_gives_the_same_weights(work, tmp_path):
 
 
 def test_the_exported_model_finds_what_the_trained_one_finds(work):
-    """The served boxes are those of the torch model, to a hundredth of a pixel and a thousandth of confidence."""
+    """The served boxes are those of the torch model, to a twentieth of a pixel and a thousandth of confidence."""
     load_ultralytics(read_settings().home / "ultralytics")
     module = load_checkpoint(work / "training" / "weights.safetensors").build()
     module.model[-1].end2end = read_model_info(work / "model").raw["nms_free"]
@@ -72,13 +72,14 @@ def test_the_exported_model_finds_what_the_trained_one_finds(work):
     assert pixels.shape == (160, 160, 3)  # no letterbox: the pixels are the network's input
     with torch.no_grad():
         output = module(torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32) / 255))
-    rows = (output[0] if isinstance(output, tuple) else output)[0].numpy()
-    rows = rows[rows[:, 4] > 0.05]
-    rows = rows[np.argsort(-rows[:, 4], kind="stable")]
+    raw = (output[0] if isinstance(output, tuple) else output)[0].numpy()
+    boxes, scores, labels = read_output(raw, 0.05, detector.info.iou)
+    order = np.argsort(-scores, kind="stable")
     found = detector.detect(pixels, confidence=0.05)
-    assert len(found) == len(rows) > 0
-    assert found.scores == pytest.approx(rows[:, 4], abs=1e-3)
-    assert found.boxes == pytest.approx(np.clip(rows[:, :4], 0, 160), abs=0.05)
+    assert len(found) == len(scores) > 0
+    assert found.class_ids.tolist() == labels[order].tolist()
+    assert found.scores == pytest.approx(scores[order], abs=1e-3)
+    assert found.boxes == pytest.approx(np.clip(boxes[order], 0, 160), abs=0.05)
 
 
 def test_the_model_folder_has_a_reference_for_the_watch(work):
