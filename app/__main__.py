@@ -62,6 +62,7 @@ def _announce(address: str, port: int) -> None:
 
 
 def _run_streamlit(address: str, port: int) -> int:
+    import click
     from streamlit.web import cli
 
     flags = {"server.address": address, "server.port": str(port), "server.headless": "true"}
@@ -69,7 +70,7 @@ def _run_streamlit(address: str, port: int) -> int:
     words = ["run", str(HOME), *(f"--{name}={value}" for name, value in flags.items())]
     try:
         cli.main(words, standalone_mode=False)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.exceptions.Abort):  # the latter is what click makes of the former
         pass
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1

@@ -1,8 +1,8 @@
 """``hakka VERB``: one verb a command. Exit 0 done, 1 a check or the gate said no, 2 bad usage or bad input."""
 
 import argparse
-import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -16,24 +16,26 @@ EXAMPLE = "example: hakka run --data photos   (then: hakka up)"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and give its exit code; what goes wrong on purpose is one sentence on stderr."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # both tidy up as Ctrl-C does
+        signal.signal(number, signal.default_int_handler)
     try:
         if arguments and arguments[0] in loop.ELSEWHERE:
             return loop.hand_over(arguments[0], arguments[1:])
         options = build_parser().parse_args(arguments)
         code: int = options.run(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it may have been closed before we began
+            sys.stdout.flush()
     except HakkaError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
-            raise
-        print(f"error: {error.filename or 'this machine'}: {error.strerror}", file=sys.stderr)
+    except OSError as error:  # no space, no right, a folder where a file should be …
+        print(f"error: {error.filename or 'this machine'}: {error.strerror or error}", file=sys.stderr)
         return InvalidInput.exit_code
     return code
 

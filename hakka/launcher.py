@@ -37,6 +37,8 @@ def launch(data: str | None) -> int:
     settings = read_settings()
     for name, port in (("HAKKA_PORT", settings.port), ("HAKKA_APP_PORT", settings.app_port)):
         _check_free(name, port)
+    if settings.port == settings.app_port:
+        raise Unavailable(f"HAKKA_PORT and HAKKA_APP_PORT must differ, both are {settings.port}")
     with _signals_as_exceptions():
         if data is not None:
             code = _run_pipeline(data)

@@ -56,17 +56,24 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """Settings from ``HAKKA_HOME``, ``HAKKA_PORT``, ``HAKKA_APP_PORT``, ``HAKKA_ENDPOINT`` and ``HAKKA_WEIGHTS``.
 
     Raises:
-        InvalidInput: a port is not a whole number from 1 to 65535.
+        InvalidInput: a port is not a whole number from 1 to 65535, or a path begins with an unknown user's ``~``.
     """
     port = _port(environ, "HAKKA_PORT", 8080)
     weights = environ.get("HAKKA_WEIGHTS")
     return Settings(
-        home=Path(environ.get("HAKKA_HOME") or ".hakka").expanduser().absolute(),
+        home=_path("HAKKA_HOME", environ.get("HAKKA_HOME") or ".hakka"),
         port=port,
         app_port=_port(environ, "HAKKA_APP_PORT", 8501),
         endpoint=(environ.get("HAKKA_ENDPOINT") or f"http://127.0.0.1:{port}").rstrip("/"),
-        weights=Path(weights).expanduser().absolute() if weights else None,
+        weights=_path("HAKKA_WEIGHTS", weights) if weights else None,
     )
+
+
+def _path(name: str, text: str) -> Path:
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise InvalidInput(f"{name}: a folder must not begin with an unknown user's ~, got {text!r}") from None
 
 
 def _port(environ: Mapping[str, str], name: str, default: int) -> int:

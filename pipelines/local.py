@@ -50,6 +50,8 @@ def run_local(arguments: dict[str, Any], settings: Settings) -> tuple[int, dict[
     except Interrupted:
         code = INTERRUPTED
     ignore_signals()
+    if code != INTERRUPTED and not (folder / "run.json").is_file():
+        code = InvalidInput.exit_code  # a worker that broke off has no say about checks and gate
     return code, _settle(folder, code, arguments)
 
 
@@ -57,6 +59,9 @@ def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments with whole paths, after the checks that need no work."""
     from dataclasses import fields
 
+    from hakka.deploy import TARGETS
+    from hakka.detector.export import ExportParams
+    from hakka.detector.gate import GateParams
     from hakka.detector.train import TrainParams
     from hakka.params import read_section
 
@@ -65,6 +70,10 @@ def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
         raise InvalidInput(f"data: must be a folder of photos and annotations, got {data}")
     names = {field.name for field in fields(TrainParams)}
     params = read_section(TrainParams, "train", **{key: value for key, value in arguments.items() if key in names})
+    read_section(GateParams, "gate")
+    read_section(ExportParams, "export")
+    if arguments.get("target", "auto") not in TARGETS:
+        raise InvalidInput(f"target: must be one of {', '.join(TARGETS)}, got {arguments['target']!r}")
     weights = Path(params.weights).expanduser()
     return {
         **arguments,

@@ -78,8 +78,9 @@ def _run(run_folder: Path, cache: Path, scratch: Path, arguments: dict[str, Any]
         return dict(read_json(Path(outputs["record"].path, "run.json")))
     except HakkaError as error:
         progress.failure = Failure(str(error), error.exit_code)
-    except (RuntimeError, OSError) as error:
-        progress.failure = progress.failure or Failure(f"the pipeline stopped: {error}", 2)
+    except Exception as error:  # kfp raises many kinds, also of its own cache files; none of them is the gate's no
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        progress.failure = progress.failure or Failure(f"the pipeline stopped: {reason}", 2)
     return {}
 
 

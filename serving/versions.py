@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hakka.detector.runtime import Detector, load_detector
-from hakka.errors import HakkaError
+from hakka.errors import HakkaError, Tampered
+from hakka.registry.versions import VERSION
 
 logger = logging.getLogger("hakka.serving")
 
@@ -26,8 +27,13 @@ class Loaded:
 
 
 def load_version(path: Path) -> Loaded:
-    """Load a model folder and let it answer once, so that the first caller does not pay for the warm-up."""
+    """Load a model folder and let it answer once, so that the first caller does not pay for the warm-up.
+
+    Raises as ``load_detector`` does, and Tampered if a registered version's folder holds another one.
+    """
     detector = load_detector(path)
+    if VERSION.fullmatch(path.name) and path.name != detector.info.version:
+        raise Tampered(f"{path}: a version's folder must hold that version, it holds {detector.info.version}")
     detector.warm_up()
     return Loaded(path, detector)
 

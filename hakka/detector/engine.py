@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from functools import cache
 from typing import Any
 
 
@@ -13,3 +14,13 @@ def load_openvino() -> Any:
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None makes an import of it fail
     return importlib.import_module("openvino")
+
+
+@cache
+def openvino_core() -> Any:
+    """The process's one OpenVINO core, which lives as long as the process.
+
+    A core that is dropped unloads its plug-ins, and with them the stack on which signals are handled: the next SIGTERM
+    then crashes the process. A server that switches versions would drop one a switch.
+    """
+    return load_openvino().Core()

@@ -31,6 +31,8 @@ class GateParams:
         for name in ("floor", "margin", "confidence"):
             if not 0 <= getattr(self, name) < 1:
                 raise InvalidInput(f"gate.{name} must be from 0 up to 1, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise InvalidInput(f"gate.seed must not be negative, got {self.seed}")
         if not 100 <= self.draws <= 100_000:
             raise InvalidInput(f"gate.draws must be 100 to 100000, got {self.draws}")
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hakka.boxes import Array
-from hakka.detector.engine import load_openvino
+from hakka.detector.engine import openvino_core
 from hakka.detector.modelfile import ModelInfo, read_model_info
 from hakka.errors import InvalidInput
 
@@ -131,7 +131,7 @@ class Detector:
 
     @cached_property
     def _compiled(self) -> Any:
-        core = load_openvino().Core()
+        core = openvino_core()
         # OpenVINO chooses bf16 on some CPUs, which is slower there and less exact.
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if self._threads:

@@ -1,6 +1,7 @@
 """Training: a converted dataset and starting weights in, a checkpoint out."""
 
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -12,7 +13,7 @@ from typing import Any
 from hakka.data.dataset import Dataset, load_dataset, materialize
 from hakka.detector.checkpoint import save_checkpoint
 from hakka.detector.torch_compat import load_ultralytics
-from hakka.detector.weights import Start, find_start
+from hakka.detector.weights import NAME, Start, find_start
 from hakka.errors import InvalidInput
 from hakka.files import sha256_file, write_json
 from hakka.settings import read_settings
@@ -50,6 +51,10 @@ class TrainParams:
                 raise InvalidInput(f"train.{name} must be {least} to {most}, got {value}")
         if self.imgsz % 32:
             raise InvalidInput(f"train.imgsz must be a multiple of 32, got {self.imgsz}")
+        if not re.fullmatch(r"auto|cpu|mps|\d+(,\d+)*", self.device):
+            raise InvalidInput(f"train.device must be auto, cpu, mps, or numbers of GPUs, got {self.device!r}")
+        if self.model and not NAME.fullmatch(self.model) and not self.model.endswith((".yaml", ".yml")):
+            raise InvalidInput(f"train.model must be a YOLO name such as yolo26n, or a YAML file, got {self.model!r}")
         if not 0 <= self.learning_rate < 1:
             raise InvalidInput(f"train.learning_rate must be from 0 up to 1, got {self.learning_rate}")
         if not 0 <= self.mosaic <= 1:

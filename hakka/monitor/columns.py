@@ -16,6 +16,7 @@ NUMBERS = ("brightness", "blur", "megapixels", "detections", "confidence")
 TOP_CLASS = "top_class"
 PRESENCE = "has "
 COLUMN_ROWS = 20
+MOST_DAYS = 36_500
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class DriftParams:
         for name in ("alpha", "min_effect", "min_class_change"):
             if not 0 < getattr(self, name) < 1:
                 raise InvalidInput(f"monitor.{name} must lie between 0 and 1, got {getattr(self, name)}")
-        if not self.days > 0:
-            raise InvalidInput(f"monitor.days must be > 0, got {self.days}")
+        if not 0 < self.days <= MOST_DAYS:
+            raise InvalidInput(f"monitor.days must be over 0 and at most {MOST_DAYS}, got {self.days}")
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,8 @@ def read_rows(path: Path) -> "pd.DataFrame":
 
 
 def _read_table(path: Path) -> pa.Table:
+    if path.exists() and not path.is_file():
+        raise InvalidInput(f"{path}: not a prediction log file: not a regular file")
     try:
         return pq.ParquetFile(path).read().select(SCHEMA.names).cast(SCHEMA)
     except FileNotFoundError:

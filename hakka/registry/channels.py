@@ -20,10 +20,28 @@ def champion(registry: Path) -> str | None:
 
 
 def channel_history(registry: Path, channel: str) -> list[dict[str, Any]]:
-    """What the channel pointed at, oldest first: ``version``, ``action`` (promote, rollback) and ``time``."""
+    """What the channel pointed at, oldest first: ``version``, ``action`` (promote, rollback) and ``time``.
+
+    Raises:
+        InvalidInput: there is no such channel, or its file is not one.
+    """
     path = _channel_file(registry, channel)
-    steps: list[dict[str, Any]] = read_json(path)["history"] if path.is_file() else []
+    if not path.is_file():
+        return []
+    content = read_json(path)
+    steps = content.get("history") if isinstance(content, dict) else None
+    if not isinstance(steps, list) or not steps or not all(_is_step(step) for step in steps):
+        raise InvalidInput(f"{path}: not a channel file: its history must be a list of versions and actions")
     return steps
+
+
+def _is_step(step: Any) -> bool:
+    return (
+        isinstance(step, dict)
+        and isinstance(step.get("version"), str)
+        and VERSION.fullmatch(step["version"]) is not None
+        and step.get("action") in ("promote", "rollback")
+    )
 
 
 def resolve(name: str, registry: Path) -> Path:
@@ -70,7 +88,7 @@ def rollback(registry: Path, channel: str = "champion") -> str:
         for step in steps:
             if step["action"] == "promote":
                 stack.append(step["version"])
-            else:
+            elif stack:
                 stack.pop()
         if len(stack) < 2:
             raise NotFound(f"channel {channel!r} of the registry {registry} has no earlier version to go back to")

@@ -85,6 +85,18 @@ def publish(model: Path, evaluation: Path, registry: Path, *, channel: str, line
 
 
 def list_versions(registry: Path) -> list[dict[str, Any]]:
-    """The ``model.json`` of every version, oldest first."""
-    folders = sorted((registry / "versions").glob("[0-9a-f]*/model.json")) if registry.is_dir() else []
-    return sorted((read_json(path) for path in folders), key=lambda record: (record["created"], record["version"]))
+    """The ``model.json`` of every version, oldest first.
+
+    Raises:
+        InvalidInput: one is not a version's record.
+    """
+    records = [_read_record(path) for path in sorted((registry / "versions").glob("[0-9a-f]*/model.json"))]
+    return sorted(records, key=lambda record: (record["created"], record["version"]))
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    record = read_json(path)
+    kinds = {"version": str, "created": str, "names": list, "metrics": dict, "data": dict}
+    if not isinstance(record, dict) or any(not isinstance(record.get(key), kind) for key, kind in kinds.items()):
+        raise InvalidInput(f"{path}: not a version's record: it needs {', '.join(kinds)}")
+    return record

@@ -12,6 +12,8 @@ from hakka.params import read_section
 from hakka.settings import read_settings
 from hakka.verbs.shared import Verbs, add_json, add_verb, print_json
 
+MAX_PHOTO_BYTES = 24 * 2**20  # as base64 it fits into the endpoint's largest body
+
 
 def add_verbs(verbs: Verbs) -> None:
     """Add the verbs of those who use a model."""
@@ -90,12 +92,14 @@ def run_predict(options: argparse.Namespace) -> int:
 
 
 def _read_photo(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise InvalidInput(f"{path}: no such photo") from None
-    except IsADirectoryError:
-        raise InvalidInput(f"{path}: a photo must be a file, this is a folder") from None
+    if not path.exists():
+        raise InvalidInput(f"{path}: no such photo")
+    if not path.is_file():  # a pipe or a device would be read for ever
+        raise InvalidInput(f"{path}: a photo must be a regular file")
+    size = path.stat().st_size
+    if size > MAX_PHOTO_BYTES:
+        raise InvalidInput(f"{path}: a photo must have at most {MAX_PHOTO_BYTES} bytes, got {size}")
+    return path.read_bytes()
 
 
 def _save_picture(picture: Any, out: Path) -> None:
@@ -104,6 +108,8 @@ def _save_picture(picture: Any, out: Path) -> None:
     kinds = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
     if out.suffix.lower() not in kinds:
         raise InvalidInput(f"--out must end in {', '.join(kinds)}, got {str(out)!r}")
+    if out.is_dir() or not out.parent.is_dir():
+        raise InvalidInput(f"--out must be a file in a folder that exists, got {str(out)!r}")
     from io import BytesIO
 
     buffer = BytesIO()

@@ -212,3 +212,17 @@ def test_a_link_that_moves_switches_and_a_broken_version_does_not(tmp_path, phot
         point("new")
         wait_for(lambda: found() == 1)
         assert len([line for line in server.lines if "cannot be served" in line]) == 1
+
+
+def test_a_server_that_has_switched_still_ends_cleanly(tmp_path):
+    registry = tmp_path / "registry"
+    first = register_model(build_model_folder(tmp_path / "one"), registry)
+    second = register_model(build_model_folder(tmp_path / "two", found=((4, 4, 20, 20, 0.8, 2),)), registry)
+    promote(registry, first)
+    with running_server("--registry", registry, "--no-log") as server:
+        promote(registry, second)
+        deadline = time.monotonic() + 20
+        while second not in httpx.get(f"{server.url}/v2/models/hakka").text:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert server.stop() == 0

@@ -237,6 +237,8 @@ class _Reader:
 
 
 def _parse(path: Path) -> tuple[Any, str]:
+    if not path.is_file():  # a pipe or a device would be read for ever
+        return None, "not a regular file"
     try:
         return json.loads(path.read_bytes()), ""
     except RecursionError:
