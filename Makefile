@@ -28,7 +28,7 @@ compile: $(VENV)/run ## write pipelines/hakka-training.yaml for the Kubeflow Pip
 	@exec $(BIN)/hakka compile
 
 test: $(VENV)/dev ## run the tests
-	@exec $(BIN)/python -m pytest
+	@exec $(BIN)/python -m pytest --timeout=600
 
 lint: $(VENV)/dev ## ruff and mypy
 	$(BIN)/ruff check .
@@ -47,12 +47,19 @@ $(VENV)/dev: requirements/torch.txt requirements/dev.txt pyproject.toml
 
 # torch comes first and by itself (its right build depends on the machine); --no-deps keeps the rest from replacing it.
 define install
-echo "setting up $(VENV) ($(1)): this takes some minutes the first time" && \
+echo "setting up $(VENV) ($(1)): about 3 GB, some minutes the first time" && \
 $(PYTHON) -c 'import sys; sys.exit("Hakka needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)' && \
 $(PYTHON) -m venv $(VENV) && \
-echo "  1/3 torch" && $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/torch.txt && \
-echo "  2/3 requirements/$(1).txt" && \
-$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/$(1).txt && \
-echo "  3/3 hakka" && $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
+echo "  1/3 torch" && $(call pip,-r requirements/torch.txt) && \
+echo "  2/3 requirements/$(1).txt" && $(call pip,--no-deps --require-hashes -r requirements/$(1).txt) && \
+echo "  3/3 hakka" && $(call pip,--no-deps --no-build-isolation -e .) && \
 touch $(VENV)/$(1)
+endef
+
+# pip, with a line every 25 packages instead of several for each; its errors are shown and end the install.
+define pip
+{ $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(1) 2>&1 || echo "ERROR: pip failed"; } | \
+awk '/^Collecting/ { if (++n % 25 == 0) print "      " n " packages"; fflush() } \
+/^Installing collected/ { print "      unpacking"; fflush() } \
+/^ *ERROR/ { print; failed = 1 } END { exit failed }'
 endef

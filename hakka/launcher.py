@@ -18,6 +18,7 @@ from hakka.settings import Settings, read_settings
 
 READY_WITHIN = 120.0  # seconds; the first import of a package on a slow disk takes its time
 STOP_WITHIN = 15.0
+NOTHING_PROMOTED = "train longer (hakka run --epochs N), start from other weights, or lower gate.floor in params.yaml"
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -45,6 +46,7 @@ def launch(data: str | None) -> int:
             if code not in (0, 1):
                 return code
             if code == 1 and champion(settings.registry) is None:
+                print(f"nothing to serve yet: {NOTHING_PROMOTED}", file=sys.stderr)
                 return code
         if champion(settings.registry) is None:
             raise NotFound(

@@ -12,8 +12,8 @@ from pipelines.signals import Interrupted, interruptible
 
 RUN_OPTIONS = ("data", "annotation_format", "weights", "model", "epochs", "imgsz", "batch", "seed", "device", "target")
 RUN_EXAMPLE = "example: hakka run --data photos --epochs 20 --imgsz 320"
-SUBMIT_EXAMPLE = "example: hakka submit --host http://localhost:8080 --param data=/var/lib/hakka/data"
-SCHEDULE_EXAMPLE = "example: hakka schedule --host http://localhost:8080 --cron '0 0 3 * * 1'"
+SUBMIT_EXAMPLE = "example: hakka submit --host http://localhost:8888 --param data=/var/lib/hakka/data"
+SCHEDULE_EXAMPLE = "example: hakka schedule --host http://localhost:8888 --cron '0 0 3 * * 1'"
 COMPILE_EXAMPLE = "example: hakka compile --out hakka-training.yaml"
 
 
@@ -40,13 +40,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hakka", description="Hakka's training pipeline.")
     commands = parser.add_subparsers(required=True, metavar="run | compile | submit | schedule")
 
-    run = commands.add_parser("run", help="run it on this machine", epilog=RUN_EXAMPLE)
+    run = _add_command(commands, "run", "run the training pipeline on this machine", RUN_EXAMPLE)
     run.add_argument("--data", required=True, metavar="DIR", help="folder of photos and annotation files")
-    run.add_argument(
-        "--format", dest="annotation_format", metavar="F", help="format of the annotations (default: auto)"
-    )
+    run.add_argument("--format", dest="annotation_format", metavar="F", help="auto, coco or yolo (default: auto)")
     run.add_argument("--weights", metavar="W", help="weights to start from (default: train.weights of params.yaml)")
-    run.add_argument("--model", metavar="M", help="architecture of the detector")
+    run.add_argument("--model", metavar="M", help="architecture, such as yolo26n (default: that of the weights)")
     for name, text in (
         ("epochs", "passes over the training images"),
         ("imgsz", "side of the training image in pixels"),
@@ -55,18 +53,20 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         run.add_argument(f"--{name}", type=int, metavar="N", help=text)
     run.add_argument("--device", metavar="D", help="auto, cpu, or the number of a GPU")
-    run.add_argument("--target", metavar="T", help="where to serve a promoted version (default: auto)")
+    run.add_argument("--target", metavar="T", help="where to serve: auto, local or kubernetes (default: auto)")
     run.add_argument("--json", action="store_true", help="end stdout with one JSON object")
     run.set_defaults(command=run_command)
 
-    compiling = commands.add_parser("compile", help="write the YAML for Kubeflow Pipelines", epilog=COMPILE_EXAMPLE)
+    compiling = _add_command(
+        commands, "compile", "write the pipeline for the Kubeflow Pipelines dashboard", COMPILE_EXAMPLE
+    )
     compiling.add_argument(
         "--out", type=Path, metavar="FILE", help="file to write (default: the one in the repository)"
     )
     compiling.set_defaults(command=compile_command)
 
-    submit = commands.add_parser("submit", help="run it on a cluster", epilog=SUBMIT_EXAMPLE)
-    schedule = commands.add_parser("schedule", help="run it on a cluster again and again", epilog=SCHEDULE_EXAMPLE)
+    submit = _add_command(commands, "submit", "upload the pipeline to a cluster and start a run", SUBMIT_EXAMPLE)
+    schedule = _add_command(commands, "schedule", "run the pipeline on a cluster again and again", SCHEDULE_EXAMPLE)
     for command in (submit, schedule):
         command.add_argument("--host", required=True, metavar="URL", help="endpoint of Kubeflow Pipelines")
         command.add_argument("--namespace", metavar="N", help="profile's namespace in a multi-user installation")
@@ -79,6 +79,13 @@ def build_parser() -> argparse.ArgumentParser:
     schedule.add_argument("--cron", required=True, metavar="CRON", help="six fields, seconds first")
     submit.set_defaults(command=submit_command)
     schedule.set_defaults(command=schedule_command)
+    return parser
+
+
+def _add_command(commands: Any, name: str, about: str, example: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=example
+    )
     return parser
 
 

@@ -18,17 +18,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from hakka.errors import InvalidInput
 from hakka.files import read_json, write_json
-from hakka.params import PARAMS_FILE
+from hakka.params import PARAMS_FILE, read_params
 from hakka.run import RUN_ID_VARIABLE, new_run_id
 from hakka.settings import Settings
 from pipelines.signals import Interrupted, ignore_signals
 
 ROOT = Path(__file__).resolve().parent.parent
 SHAPES_RESULTS = ("kfp", "numpy", "pillow", "torch", "ultralytics", "openvino", "nncf")
+NEVER_REUSED = ("gate", "monitor", "cluster")  # sections of params.yaml that only steps read which always run
 GRACE = 5.0
 INTERRUPTED = 130
+KILLED = 137
+LOCK = ".lock"
 
 
 def run_local(arguments: dict[str, Any], settings: Settings) -> tuple[int, dict[str, Any]]:
@@ -42,9 +47,12 @@ def run_local(arguments: dict[str, Any], settings: Settings) -> tuple[int, dict[
         InvalidInput: ``data`` is not a folder, ``weights`` is a missing file, or a training parameter is out of range.
     """
     arguments = check_arguments(arguments)
+    settle_killed_runs(settings.runs)
     folder = settings.runs / new_run_id()
     try:
         folder.mkdir(parents=True)
+        lock = FileLock(folder / LOCK)
+        lock.acquire()
         with tempfile.TemporaryDirectory(prefix="hakka-", ignore_cleanup_errors=True) as scratch:
             code = _supervise(folder, settings, Path(scratch), arguments)
     except Interrupted:
@@ -53,6 +61,16 @@ def run_local(arguments: dict[str, Any], settings: Settings) -> tuple[int, dict[
     if code != INTERRUPTED and not (folder / "run.json").is_file():
         code = InvalidInput.exit_code  # a worker that broke off has no say about checks and gate
     return code, _settle(folder, code, arguments)
+
+
+def settle_killed_runs(runs: Path) -> None:
+    """Tidy up after runs whose process was killed before it could: a run that is alive holds its folder's lock."""
+    for lock in runs.glob(f"*/{LOCK}"):
+        if not (lock.parent / "run.json").is_file():
+            with suppress(Timeout), FileLock(lock, blocking=False):
+                _settle(lock.parent, KILLED, {})
+        if (lock.parent / "run.json").is_file():
+            lock.unlink(missing_ok=True)
 
 
 def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -98,8 +116,9 @@ def digest_code(weights: str, settings: Settings) -> str:
     ]
     found = [look_up(name, settings) for name in (weights, PUBLISHED_START)]
     starts = [path for path in (*found, settings.weights) if path is not None and path.is_file()]
-    digest = hashlib.sha256(f"{sys.version} {_versions()}".encode())
-    for path in (*files, PARAMS_FILE, *starts):
+    shaping = {name: section for name, section in read_params(PARAMS_FILE).items() if name not in NEVER_REUSED}
+    digest = hashlib.sha256(f"{sys.version} {_versions()} {json.dumps(shaping, sort_keys=True)}".encode())
+    for path in (*files, *starts):
         digest.update(f"\0{path}\0{hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
     return digest.hexdigest()[:16]
 
@@ -165,6 +184,7 @@ def _settle(folder: Path, code: int, arguments: dict[str, Any]) -> dict[str, Any
         if not (step / "executor_output.json").is_file():
             shutil.rmtree(step, ignore_errors=True)
     interrupted = code == INTERRUPTED
+    broken = "it was killed" if code == KILLED else f"the pipeline's process ended with code {code}"
     written = {
         "format": 1,
         "run": folder.name,
@@ -173,7 +193,7 @@ def _settle(folder: Path, code: int, arguments: dict[str, Any]) -> dict[str, Any
         "parameters": arguments,
         "error": "interrupted; the steps that finished are reused by the next run"
         if interrupted
-        else f"the pipeline's process ended with code {code} before its record was written",
+        else f"{broken} before its record was written; the steps that finished are reused by the next run",
         "paths": {"run": str(folder), "log": str(folder / "log.txt")},
     }
     write_json(record, written)

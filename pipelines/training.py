@@ -159,6 +159,6 @@ def training(
     give_compute(trained, CLUSTER)
     for task in (revision, converted, validated, trained, exported, measured, champion, tracked):
         keep_home(task)
-    for task in (revision, champion, released, tracked):
+    for task in (revision, champion, verdict, released, tracked):
         always(task)
     return Outcome(version=released.output, reason=verdict.outputs["reason"], record=tracked.outputs["record"])

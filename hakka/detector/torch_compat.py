@@ -8,6 +8,7 @@ only then.
 
 import importlib
 import importlib.metadata
+import logging
 import os
 import re
 from pathlib import Path
@@ -32,6 +33,7 @@ def load_ultralytics(config: Path, *, online: bool = False) -> ModuleType:
         DO_NOT_TRACK="1",
         NO_ALBUMENTATIONS_UPDATE="1",
     )
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.WARNING)  # it tells of its font cache once
     _provide_label_font(config / "Ultralytics")
     repair_torchvision()
     ultralytics = importlib.import_module("ultralytics")

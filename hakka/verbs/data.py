@@ -34,7 +34,7 @@ def add_verbs(verbs: Verbs) -> None:
     )
     convert.add_argument("source", type=Path, metavar="SRC", help="folder of photos and annotation files")
     convert.add_argument("--out", type=Path, required=True, metavar="DST", help="dataset folder to write")
-    convert.add_argument("--format", default="auto", metavar="F", help="format of the annotations (default: auto)")
+    convert.add_argument("--format", default="auto", metavar="F", help="auto, coco or yolo (default: auto)")
     add_json(convert)
 
     validate = add_verb(
@@ -93,7 +93,7 @@ def run_convert(options: argparse.Namespace) -> int:
         f"boxes   {boxes['found']} found, {boxes['converted']} converted ({boxes['clipped']} of them clipped), "
         f"{boxes['refused']} refused"
     )
-    _print_findings([finding["reason"] for finding in report["findings"]])
+    _print_findings(report["findings"])
     print(f"report  {options.out / 'report.html'}")
     return 0
 
@@ -115,13 +115,14 @@ def _print_checks(report: dict[str, Any]) -> None:
     for check in report["checks"]:
         if not check["passed"]:
             print(f"{check['severity']}: {check['name']}: {len(check['findings'])} findings")
-            _print_findings([finding["reason"] for finding in check["findings"]])
+            _print_findings(check["findings"])
     verdict = "passed" if report["passed"] else "failed"
     print(f"checks  {len(report['checks'])} run, {report['errors']} errors, {report['warnings']} warnings: {verdict}")
 
 
-def _print_findings(reasons: list[str]) -> None:
-    for reason in reasons[:SHOWN]:
-        print(f"  {reason}")
-    if len(reasons) > SHOWN:
-        print(f"  … and {len(reasons) - SHOWN} more")
+def _print_findings(findings: list[dict[str, Any]]) -> None:
+    for finding in findings[:SHOWN]:
+        image, reason = finding.get("image"), finding["reason"]
+        print(f"  {reason}" if not image or image in reason else f"  {image}: {reason}")
+    if len(findings) > SHOWN:
+        print(f"  … and {len(findings) - SHOWN} more")

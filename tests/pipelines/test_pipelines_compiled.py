@@ -48,7 +48,6 @@ def test_what_reads_or_changes_more_than_its_inputs_is_never_reused(documents):
         "train-detector",
         "export-detector",
         "evaluate-detector",
-        "decide-promotion",
     }
 
 

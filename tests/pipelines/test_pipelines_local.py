@@ -1,6 +1,9 @@
 """What decides whether a local run may reuse an earlier step, beside the step's own inputs."""
 
+import json
+
 import pytest
+from filelock import FileLock
 
 from hakka.errors import InvalidInput
 from hakka.settings import read_settings
@@ -17,7 +20,7 @@ def house(tmp_path, monkeypatch):
     for package in ("hakka", "components"):
         (tmp_path / "house" / package).mkdir(parents=True)
         (tmp_path / "house" / package / "code.py").write_text("a = 1\n")
-    (tmp_path / "house" / "params.yaml").write_text("train: {}\n")
+    (tmp_path / "house" / "params.yaml").write_text("train: {}\ngate: {floor: 0.2}\n")
     monkeypatch.setattr(local, "ROOT", tmp_path / "house")
     monkeypatch.setattr(local, "PARAMS_FILE", tmp_path / "house" / "params.yaml")
     return tmp_path / "house"
@@ -26,8 +29,28 @@ def house(tmp_path, monkeypatch):
 @pytest.mark.parametrize("changed", ["hakka/code.py", "components/code.py", "params.yaml", "hakka/new.yaml"])
 def test_changed_code_and_parameters_make_every_step_new(house, settings, changed):
     before = local.digest_code("auto", settings)
-    (house / changed).write_text("a: 2\n")
+    (house / changed).write_text("train: {epochs: 2}\n")
     assert local.digest_code("auto", settings) != before
+
+
+def test_another_floor_of_the_gate_costs_no_new_training(house, settings):
+    before = local.digest_code("auto", settings)
+    (house / "params.yaml").write_text("train: {}\ngate: {floor: 0.0}\n")
+    assert local.digest_code("auto", settings) == before
+
+
+def test_a_killed_run_is_settled_and_a_running_one_left_alone(tmp_path):
+    for name in ("killed", "running"):
+        step = tmp_path / name / "pipeline" / "hakka" / "train-detector"
+        step.mkdir(parents=True)
+        (step / "half.part").write_text("half")
+    (tmp_path / "killed" / local.LOCK).touch()
+    with FileLock(tmp_path / "running" / local.LOCK):
+        local.settle_killed_runs(tmp_path)
+        assert not (tmp_path / "running" / "run.json").exists()
+        assert (tmp_path / "running" / "pipeline" / "hakka" / "train-detector").exists()
+    assert "killed" in json.loads((tmp_path / "killed" / "run.json").read_text())["error"]
+    assert not (tmp_path / "killed" / "pipeline" / "hakka" / "train-detector").exists()
 
 
 def test_what_no_step_runs_changes_nothing(house, settings):
