@@ -14,6 +14,7 @@ from PIL import Image
 
 from hakka.data.sample import write_sample
 from tests.app.running import running_app
+from tests.serving.server import ROOT
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -150,11 +151,11 @@ def test_without_an_endpoint_the_page_says_what_to_run(browser, tmp_path):
 
 
 @pytest.mark.skipif(not PICTURE, reason="set HAKKA_SCREENSHOT to write the picture of the docs")
-def test_the_picture_of_the_docs(browser, request, kitchen):
+def test_the_picture_of_the_docs(browser, request):
     endpoint = os.environ.get("HAKKA_ENDPOINT") or request.getfixturevalue("endpoint")
-    with running_app(kitchen, HAKKA_ENDPOINT=endpoint) as running:
+    with running_app(ROOT, HAKKA_ENDPOINT=endpoint) as running:
         page = open_page(browser, running.url)
-        upload(page, kitchen / "sample" / "images" / "scene_0004.jpg")
+        upload(page, ROOT / "sample" / "images" / "scene_0064.jpg")
         page.set_viewport_size({"width": 1280, "height": 1400})
         page.get_by_alt_text("Your photo with the ingredients").evaluate("image => image.decode()")
         expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
