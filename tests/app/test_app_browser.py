@@ -159,6 +159,8 @@ def test_the_picture_of_the_docs(browser, request):
         page.set_viewport_size({"width": 1280, "height": 1400})
         page.get_by_alt_text("Your photo with the ingredients").evaluate("image => image.decode()")
         expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
+        expect(page.get_by_role("slider")).to_be_visible()
+        expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
         shot = Image.open(io.BytesIO(page.screenshot()))
         page.close()
     shot.convert("RGB").quantize(256).save(PICTURE, optimize=True)
