@@ -52,8 +52,8 @@ def export(
     A model with two heads is exported with its NMS-free one, unless that costs more than ``params.nms_free_budget``
     (default: params.yaml) on the val images: trained briefly, it learns more slowly than the head that needs NMS.
     ``dataset`` is the converted dataset that it was trained on, with its images under ``root``. What the exported model
-    answers on its val images becomes ``reference.parquet``, which the drift watch compares with. Returns the content of
-    ``model.json``: what is known before evaluation, that is without metrics and lineage.
+    answers on its val and test images becomes ``reference.parquet``, which the drift watch compares with. Returns the
+    content of ``model.json``: what is known before evaluation, that is without metrics and lineage.
 
     Raises:
         InvalidInput: the checkpoint or the dataset cannot be read.
@@ -118,7 +118,7 @@ def _has_nms_free_head(checkpoint: Checkpoint) -> bool:
 
 
 def _write_reference(folder: Path, data: Dataset, root: Path) -> None:
-    """What a healthy prediction log looks like: a row for each val image, with the image's digest as its id."""
+    """What a healthy prediction log looks like: a row for each val and test image, with its digest as the id."""
     detector = load_detector(folder)
     rows = [
         row(
@@ -130,7 +130,7 @@ def _write_reference(folder: Path, data: Dataset, root: Path) -> None:
             prediction_id=entry.sha256[:32],
             time=datetime.fromtimestamp(0, UTC),
         )
-        for entry, pixels, found in detect_entries(detector, data.split("val"), root, None)
+        for entry, pixels, found in detect_entries(detector, data.split("val") + data.split("test"), root, None)
     ]
     write_rows(folder / "reference.parquet", rows)
 

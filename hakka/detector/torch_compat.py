@@ -24,6 +24,8 @@ def load_ultralytics(config: Path, *, online: bool = False) -> ModuleType:
     """
     config.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("YOLO_CONFIG_DIR", str(config))
+    # Threads that wait by spinning bring training almost to a halt where another process wants the cores too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("YOLO_OFFLINE", "false" if online else "true")
     os.environ.update(
         YOLO_AUTOINSTALL="false",

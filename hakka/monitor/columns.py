@@ -30,6 +30,7 @@ class DriftParams:
     """
 
     min_rows: int = 100
+    min_reference: int = 30
     alpha: float = 0.01
     min_effect: float = 0.1
     min_class_change: float = 0.5
@@ -38,8 +39,9 @@ class DriftParams:
 
     def __post_init__(self) -> None:
         """Refuse values that no watch can use."""
-        if self.min_rows < COLUMN_ROWS:
-            raise InvalidInput(f"monitor.min_rows must be at least {COLUMN_ROWS}, got {self.min_rows}")
+        for name in ("min_rows", "min_reference"):
+            if getattr(self, name) < COLUMN_ROWS:
+                raise InvalidInput(f"monitor.{name} must be at least {COLUMN_ROWS}, got {getattr(self, name)}")
         for name in ("alpha", "min_effect", "min_class_change"):
             if not 0 < getattr(self, name) < 1:
                 raise InvalidInput(f"monitor.{name} must lie between 0 and 1, got {getattr(self, name)}")

@@ -41,8 +41,8 @@ def watch(
     rows = read_log(log, since)
     rows = rows[rows["version"] == version]
     answer = {"version": version, "rows": len(rows), "reference_rows": len(before), "since": since.isoformat()}
-    if min(len(rows), len(before)) < params.min_rows:
-        answer = _too_few(answer, params.min_rows)
+    if len(rows) < params.min_rows or len(before) < params.min_reference:
+        answer = _too_few(answer, params)
     else:
         expected, current = align(derive(before), derive(rows), params.alpha)
         columns = compare_columns(expected, current, params)
@@ -108,10 +108,10 @@ def _read_reference(path: Path, wanted: str) -> "tuple[pd.DataFrame, str]":
     return rows[rows["version"] == version], version
 
 
-def _too_few(answer: dict[str, Any], least: int) -> dict[str, Any]:
-    side, place = ("rows", f"the log since {answer['since'][:16]}")
+def _too_few(answer: dict[str, Any], params: DriftParams) -> dict[str, Any]:
+    side, place, least = "rows", f"the log since {answer['since'][:16]}", params.min_rows
     if answer["rows"] >= least:
-        side, place = ("reference_rows", "the reference")
+        side, place, least = "reference_rows", "the reference", params.min_reference
     reason = f"{place} must hold at least {least} rows of version {answer['version']}, got {answer[side]}"
     return {"answer": "too_few_rows", "drifted": False, "reason": reason, **answer, "columns": {}, "report": None}
 

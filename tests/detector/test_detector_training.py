@@ -84,7 +84,8 @@ def test_the_exported_model_finds_what_the_trained_one_finds(work):
 
 def test_the_model_folder_has_a_reference_for_the_watch(work):
     rows = read_rows(work / "model" / "reference.parquet")
-    assert len(rows) == len(load_dataset(work / "dataset").split("val"))
+    data = load_dataset(work / "dataset")
+    assert len(rows) == len(data.split("val")) + len(data.split("test"))
     assert set(rows["version"]) == {read_model_info(work / "model").version}
 
 

@@ -121,7 +121,7 @@ def test_watch_looks_at_the_last_days_only(tmp_path):
     ("reference", "log", "reason"),
     [
         (150, 12, "the log since 2026-03-01T12:00 must hold at least 100 rows of version v1, got 12"),
-        (30, 150, "the reference must hold at least 100 rows of version v1, got 30"),
+        (29, 150, "the reference must hold at least 30 rows of version v1, got 29"),
     ],
 )
 def test_too_few_rows_are_no_drift(tmp_path, reference, log, reason):
