@@ -106,7 +106,7 @@ def digest_code(weights: str, settings: Settings) -> str:
     kfp's own key knows a component's few lines and inputs, not the code that they call, and the name of the weights,
     not what the name stands for today.
     """
-    from hakka.detector.weights import PUBLISHED_START, look_up
+    from hakka.detector.weights import local_checkpoints, look_up
 
     files = [
         path
@@ -114,8 +114,8 @@ def digest_code(weights: str, settings: Settings) -> str:
         for path in sorted((ROOT / folder).rglob("*"))
         if path.is_file() and path.suffix != ".pyc"
     ]
-    found = [look_up(name, settings) for name in (weights, PUBLISHED_START)]
-    starts = [path for path in (*found, settings.weights) if path is not None and path.is_file()]
+    found = [look_up(weights, settings), settings.weights, *(local_checkpoints(settings) if weights == "auto" else [])]
+    starts = [path for path in found if path is not None and path.is_file()]
     shaping = {name: section for name, section in read_params(PARAMS_FILE).items() if name not in NEVER_REUSED}
     digest = hashlib.sha256(f"{sys.version} {_versions()} {json.dumps(shaping, sort_keys=True)}".encode())
     for path in (*files, *starts):

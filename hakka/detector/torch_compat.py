@@ -11,22 +11,27 @@ import importlib.metadata
 import logging
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+OFFLINE = "YOLO_OFFLINE"
+HAKKA_SAYS_OFFLINE = "yes"  # ultralytics takes it as true, and it tells our word from the user's "true" or "1"
 
-def load_ultralytics(config: Path, *, online: bool = False) -> ModuleType:
+
+def load_ultralytics(config: Path) -> ModuleType:
     """The ultralytics package, ready for use: own settings folder, no telemetry, no auto-install, safe unpickling.
 
-    ``online`` lets it look for the network (to download named weights); without it no connection is tried.
-    Safe to call again; what the first call said about ``online`` stays, for ultralytics reads it at import.
+    It tries no connection, except within :func:`network`. Safe to call again.
     """
     config.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("YOLO_CONFIG_DIR", str(config))
     # Threads that wait by spinning bring training almost to a halt where another process wants the cores too.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("YOLO_OFFLINE", "false" if online else "true")
+    if OFFLINE not in os.environ:
+        os.environ[OFFLINE] = HAKKA_SAYS_OFFLINE
     os.environ.update(
         YOLO_AUTOINSTALL="false",
         YOLO_VERBOSE=os.environ.get("YOLO_VERBOSE", "false"),
@@ -45,6 +50,19 @@ def load_ultralytics(config: Path, *, online: bool = False) -> ModuleType:
     if any(ultralytics.settings[name] for name in quiet):
         ultralytics.settings.update(quiet)
     return ultralytics
+
+
+@contextmanager
+def network() -> Iterator[None]:
+    """Let ultralytics use the network within the block, to download weights; not where the user set YOLO_OFFLINE."""
+    before = os.environ.get(OFFLINE)
+    if before == HAKKA_SAYS_OFFLINE:
+        os.environ[OFFLINE] = "false"
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[OFFLINE] = before
 
 
 def repair_torchvision() -> bool:

@@ -3,12 +3,13 @@
 import re
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hakka.detector.checkpoint import load_checkpoint
-from hakka.detector.torch_compat import load_ultralytics
+from hakka.detector.torch_compat import load_ultralytics, network
 from hakka.errors import InvalidInput, NotFound
 from hakka.settings import Settings, read_settings
 
@@ -36,17 +37,18 @@ def find_start(weights: str, model: str, classes: Iterable[str], settings: Setti
     """What ``weights`` means on this machine.
 
     ``auto``: the file in HAKKA_WEIGHTS, else the starter checkpoint when it knows every class, else the published
-    ``yolo26n.pt``. ``starter``, ``scratch``, a path, or a published name may be said instead. A name is looked for in
-    HAKKA_WEIGHTS, ./weights and ../shared/weights and then downloaded; where that cannot be, training starts
-    from the starter checkpoint and says so on stderr. ``model`` (a YAML name) is the architecture for bare tensors and
-    for ``scratch``; empty means the weights' own.
+    ``yolo26n.pt``, else any checkpoint in the weights folders. ``starter``, ``scratch``, a path, or a published name
+    may be said instead. A name is looked for in HAKKA_WEIGHTS, ./weights and ../shared/weights and then downloaded;
+    where that cannot be, training starts from the starter checkpoint and says so on stderr. ``model`` (a YAML name) is
+    the architecture for bare tensors and for ``scratch``; empty means the weights' own.
 
     Raises:
         NotFound: a path, or a name that ultralytics does not publish, does not exist.
         InvalidInput: the file is no checkpoint, or would need unsafe unpickling.
     """
     settings = settings or read_settings()
-    if weights == "auto":
+    automatic = weights == "auto"
+    if automatic:
         if settings.weights and settings.weights.is_file():
             weights = str(settings.weights)
         else:
@@ -64,22 +66,35 @@ def find_start(weights: str, model: str, classes: Iterable[str], settings: Setti
     downloaded = _download(weights, settings)
     if downloaded is not None:
         return _read(downloaded, model, downloaded.name)
+    start = (_any_local(model, settings) if automatic else None) or _read(STARTER, model, "starter")
     print(
         f"weights: {weights} is not in HAKKA_WEIGHTS, ./weights or ../shared/weights and cannot be downloaded here; "
-        "starting from the starter checkpoint",
+        f"starting from {start.source}",
         file=sys.stderr,
         flush=True,
     )
-    return _read(STARTER, model, f"starter (instead of {weights})")
+    return replace(start, source=f"{start.source} (instead of {weights})")
 
 
 def look_up(weights: str, settings: Settings) -> Path | None:
     """The local file that a name or path means, or None."""
-    folders = [Path("weights"), Path("../shared/weights"), settings.home / "weights"]
-    if settings.weights:
-        folders.insert(0, settings.weights if settings.weights.is_dir() else settings.weights.parent)
-    candidates = [Path(weights), *(folder / weights for folder in folders)]
+    candidates = [Path(weights), *(folder / weights for folder in _folders(settings))]
     return next((path for path in candidates if path.is_file()), None)
+
+
+def local_checkpoints(settings: Settings) -> list[Path]:
+    """Every checkpoint file in the weights folders, by folder and name."""
+    return [
+        path
+        for folder in _folders(settings)
+        for path in (*sorted(folder.glob("*.safetensors")), *sorted(folder.glob("*.pt")))
+    ]
+
+
+def _folders(settings: Settings) -> list[Path]:
+    given = settings.weights
+    own = [] if given is None else [given if given.is_dir() else given.parent]
+    return [*own, Path("weights"), Path("../shared/weights"), settings.home / "weights"]
 
 
 def _download(name: str, settings: Settings) -> Path | None:
@@ -90,13 +105,22 @@ def _download(name: str, settings: Settings) -> Path | None:
     folder = settings.home / "weights"
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / (name if name.endswith(".pt") else f"{name}.pt")
-    if not ultralytics.utils.is_online():
-        return None
-    try:
-        attempt_download_asset(str(target))
-    except Exception as error:  # whatever the network does, the run goes on from the starter
-        print(f"weights: {name} could not be downloaded: {' '.join(str(error).split())[:200]}", file=sys.stderr)
+    with network():
+        if not ultralytics.utils.is_online():
+            return None
+        try:
+            attempt_download_asset(str(target))
+        except Exception as error:  # whatever the network does, the run goes on from other weights
+            print(f"weights: {name} could not be downloaded: {' '.join(str(error).split())[:200]}", file=sys.stderr)
     return target if target.is_file() else None
+
+
+def _any_local(model: str, settings: Settings) -> Start | None:
+    """The first checkpoint in the weights folders that can be trained on, by folder and name."""
+    for path in local_checkpoints(settings):
+        with suppress(InvalidInput):
+            return _read(path, model, path.name)
+    return None
 
 
 def _read(path: Path, model: str, source: str) -> Start:

@@ -15,7 +15,7 @@ from hakka.detector.evaluate import evaluate, evaluate_champion, read_evaluation
 from hakka.detector.export import export
 from hakka.detector.modelfile import read_model_info
 from hakka.detector.runtime import decode_image, load_detector, read_output
-from hakka.detector.torch_compat import load_ultralytics
+from hakka.detector.torch_compat import load_ultralytics, network
 from hakka.detector.train import TrainParams, train
 from hakka.detector.weights import STARTER, find_start
 from hakka.errors import InvalidInput, NotFound
@@ -168,6 +168,28 @@ class TestStart:
         start = find_start("yolo26n.pt", "", ["x"])
         assert start.source == "starter (instead of yolo26n.pt)"
         assert "cannot be downloaded" in capsys.readouterr().err
+
+    def test_auto_takes_any_local_checkpoint_for_new_classes_when_there_is_no_network(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("YOLO_OFFLINE", "true")
+        (tmp_path / "weights").mkdir()
+        (tmp_path / "weights" / "a.pt").write_bytes(b"no checkpoint")
+        torch.save(dict(load_checkpoint(STARTER).tensors), tmp_path / "weights" / "yolo11n-mine.pt")
+        start = find_start("auto", "", ["a class that the starter does not know"])
+        assert start.source == "yolo11n-mine.pt (instead of yolo26n.pt)"
+        assert start.architecture == "yolo11n.yaml"
+
+    def test_only_a_download_may_use_the_network(self, monkeypatch):
+        from ultralytics.utils import env_bool
+
+        monkeypatch.delenv("YOLO_OFFLINE")
+        load_ultralytics(read_settings().home / "ultralytics")
+        assert env_bool("YOLO_OFFLINE")
+        with network():
+            assert not env_bool("YOLO_OFFLINE")
+        assert env_bool("YOLO_OFFLINE")
+        monkeypatch.setenv("YOLO_OFFLINE", "true")  # the user's word holds
+        with network():
+            assert env_bool("YOLO_OFFLINE")
 
     @pytest.mark.parametrize("weights", ["no/such/file.pt", "nonsense"])
     def test_what_does_not_exist_is_one_sentence(self, weights):
