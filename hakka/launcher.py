@@ -9,21 +9,15 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from typing import Any
 
 from hakka.errors import NotFound, Unavailable
 from hakka.registry import champion
 from hakka.settings import Settings, read_settings
+from hakka.signals import Interrupted, interruptible
 
 READY_WITHIN = 120.0  # seconds; the first import of a package on a slow disk takes its time
 STOP_WITHIN = 15.0
 NOTHING_PROMOTED = "train longer (hakka run --epochs N), start from other weights, or lower gate.floor in params.yaml"
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class _StopRequested(BaseException):
-    """A signal asked us to end."""
 
 
 def launch(data: str | None) -> int:
@@ -40,7 +34,7 @@ def launch(data: str | None) -> int:
         _check_free(name, port)
     if settings.port == settings.app_port:
         raise Unavailable(f"HAKKA_PORT and HAKKA_APP_PORT must differ, both are {settings.port}")
-    with _signals_as_exceptions():
+    with interruptible():
         if data is not None:
             code = _run_pipeline(data)
             if code not in (0, 1):
@@ -59,7 +53,7 @@ def _run_pipeline(data: str) -> int:
     process = _start("pipelines", "run", "--data", data)
     try:
         return process.wait()
-    except _StopRequested:
+    except Interrupted:
         _stop([process])
         return 130
 
@@ -76,7 +70,7 @@ def _serve(settings: Settings) -> int:
         while True:
             _check_alive(servers)
             time.sleep(0.5)
-    except _StopRequested:
+    except Interrupted:
         print("\nstopping", flush=True)
         return 0
     finally:
@@ -141,18 +135,3 @@ def _check_alive(servers: "dict[str, subprocess.Popen[bytes]]") -> None:
     for name, process in servers.items():
         if (code := process.poll()) is not None:
             raise Unavailable(f"{name} ended by itself with exit code {code}")
-
-
-@contextlib.contextmanager
-def _signals_as_exceptions() -> Iterator[None]:
-    def stop(_number: int, _frame: Any) -> None:
-        for number in STOPS:  # a second Ctrl-C must not break the stopping
-            signal.signal(number, signal.SIG_IGN)
-        raise _StopRequested
-
-    before = {number: signal.signal(number, stop) for number in STOPS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

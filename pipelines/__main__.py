@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hakka.errors import HakkaError
-from pipelines.signals import Interrupted, interruptible
+from hakka.signals import Interrupted, interruptible
 
 RUN_OPTIONS = ("data", "annotation_format", "weights", "model", "epochs", "imgsz", "batch", "seed", "device", "target")
 RUN_EXAMPLE = "example: hakka run --data photos --epochs 20 --imgsz 320"

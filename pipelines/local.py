@@ -25,7 +25,7 @@ from hakka.files import read_json, write_json
 from hakka.params import PARAMS_FILE, read_params
 from hakka.run import RUN_ID_VARIABLE, new_run_id
 from hakka.settings import Settings
-from pipelines.signals import Interrupted, ignore_signals
+from hakka.signals import Interrupted, ignore_signals
 
 ROOT = Path(__file__).resolve().parent.parent
 SHAPES_RESULTS = ("kfp", "numpy", "pillow", "torch", "ultralytics", "openvino", "nncf")
@@ -145,7 +145,6 @@ def _supervise(folder: Path, settings: Settings, scratch: Path, arguments: dict[
     try:
         return worker.wait()
     except Interrupted:
-        ignore_signals()
         for number in (signal.SIGINT, signal.SIGTERM):
             _signal_group(worker.pid, number)
             with suppress(subprocess.TimeoutExpired):

@@ -14,9 +14,10 @@ class Interrupted(BaseException):
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise :class:`Interrupted` wherever the block is when such a signal comes."""
+    """Raise :class:`Interrupted` wherever the block is when the first such signal comes; later ones are ignored."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        ignore_signals()  # a second Ctrl-C must not break the tidying up
         raise Interrupted
 
     before = {number: signal.signal(number, interrupt) for number in ENDING}
