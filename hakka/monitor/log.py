@@ -167,7 +167,9 @@ class PredictionLog:
     def __init__(self, folder: Path, *, rows: int = 500, seconds: float = 5.0, capacity: int = 10_000) -> None:
         self.folder, self.rows, self.seconds = folder, rows, seconds
         self.written, self.dropped = 0, 0
-        self._queue: queue.Queue[Mapping[str, Any] | None] = queue.Queue(capacity)
+        # Queue's lock is Python code: a thread that appends without a pause would keep the writer from it for seconds.
+        self._queue: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
+        self._capacity = capacity
         self._lock = threading.Lock()
         self._closed, self._disk_failed = False, False
         self._writer = threading.Thread(target=self._run, name="prediction-log", daemon=True)
@@ -176,24 +178,20 @@ class PredictionLog:
     def append(self, values: Mapping[str, Any]) -> None:
         """Take one row (see ``row``) and return at once."""
         with self._lock:
-            try:
-                if self._closed:
-                    raise queue.Full
-                self._queue.put_nowait(values)
-            except queue.Full:
+            if self._closed or self._queue.qsize() >= self._capacity:
                 self.dropped += 1
+            else:
+                self._queue.put(values)
 
     def close(self, timeout: float = 30.0) -> None:
         """Write what was taken and stop; wait at most ``timeout`` seconds for the disk."""
         with self._lock:
             first, self._closed = not self._closed, True
-        deadline = clock.monotonic() + timeout
         if first:
-            try:
-                self._queue.put(None, timeout=timeout)
-            except queue.Full:
-                LOGGER.warning("%s: the disk did not take the prediction log within %.0f s", self.folder, timeout)
-        self._writer.join(max(0.0, deadline - clock.monotonic()))
+            self._queue.put(None)
+        self._writer.join(timeout)
+        if first and self._writer.is_alive():
+            LOGGER.warning("%s: the disk did not take the prediction log within %.0f s", self.folder, timeout)
 
     def __enter__(self) -> Self:
         """Use as a block that closes the log at its end."""

@@ -152,6 +152,7 @@ def test_full_disk_drops_and_counts_and_recovers(tmp_path):
 
 KILLED = """
 import sys
+import time
 from pathlib import Path
 from hakka.monitor import PredictionLog, row
 log = PredictionLog(Path(sys.argv[1]), rows=50, seconds=0.2)
@@ -161,7 +162,9 @@ while True:
     log.append(row(**values, classes=["apple"], confidences=[0.5], prediction_id=str(count)))
     count += 1
     if count % 100 == 0:
-        print(count - log._queue.qsize() - log.dropped, flush=True)
+        while (waiting := log._queue.qsize()) > 50:
+            time.sleep(0.001)
+        print(count - waiting - log.dropped, flush=True)
 """
 
 
