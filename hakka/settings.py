@@ -20,6 +20,7 @@ class Settings:
     app_port: int
     endpoint: str
     weights: Path | None
+    registry: str | Path  # of model versions and channels: a folder, or a URL such as s3://bucket/registry
 
     @property
     def runs(self) -> Path:
@@ -27,9 +28,9 @@ class Settings:
         return self.home / "runs"
 
     @property
-    def registry(self) -> Path:
-        """Model versions and channels."""
-        return self.home / "registry"
+    def versions(self) -> Path:
+        """Versions of data that were checked out, one folder a version."""
+        return self.home / "versions"
 
     @property
     def predictions(self) -> Path:
@@ -47,25 +48,34 @@ class Settings:
         return self.home / "cache"
 
     @property
+    def dvc_remote(self) -> Path:
+        """The remote of a DVC repository that has no other."""
+        return self.home / "dvc-remote"
+
+    @property
     def clearml(self) -> Path:
         """Offline ClearML sessions."""
         return self.home / "clearml"
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Settings from ``HAKKA_HOME``, ``HAKKA_PORT``, ``HAKKA_APP_PORT``, ``HAKKA_ENDPOINT`` and ``HAKKA_WEIGHTS``.
+    """Settings from ``HAKKA_HOME``, ``HAKKA_REGISTRY``, ``HAKKA_PORT``, ``HAKKA_APP_PORT``, ``HAKKA_ENDPOINT`` and
+    ``HAKKA_WEIGHTS``.
 
     Raises:
         InvalidInput: a port is not a whole number from 1 to 65535, or a path begins with an unknown user's ``~``.
     """
     port = _port(environ, "HAKKA_PORT", 8080)
     weights = environ.get("HAKKA_WEIGHTS")
+    home = _path("HAKKA_HOME", environ.get("HAKKA_HOME") or ".hakka")
+    registry = environ.get("HAKKA_REGISTRY") or str(home / "registry")
     return Settings(
-        home=_path("HAKKA_HOME", environ.get("HAKKA_HOME") or ".hakka"),
+        home=home,
         port=port,
         app_port=_port(environ, "HAKKA_APP_PORT", 8501),
         endpoint=(environ.get("HAKKA_ENDPOINT") or f"http://127.0.0.1:{port}").rstrip("/"),
         weights=_path("HAKKA_WEIGHTS", weights) if weights else None,
+        registry=registry if "://" in registry else _path("HAKKA_REGISTRY", registry),
     )
 
 

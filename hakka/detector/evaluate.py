@@ -63,7 +63,7 @@ def measure_map50(detector: Detector, data: Dataset, split: str, root: Path) -> 
     return mean_ap(average_precision(_run(detector, data, entries, root)[0]))[0] if entries else 0.0
 
 
-def evaluate_champion(registry_folder: Path, dataset: Path, root: Path, out: Path) -> dict[str, Any]:
+def evaluate_champion(registry_folder: str | Path, dataset: Path, root: Path, out: Path) -> dict[str, Any]:
     """Measure today's champion as :func:`evaluate` does; without one, write and return ``{"champion": None}``.
 
     Its classes are taken by name: what the dataset does not name is dropped, what the champion does not know is missed.

@@ -1,9 +1,7 @@
-"""Versions: ``<registry>/versions/<version>/`` holds the model files, ``model.json`` and ``reference.parquet``."""
+"""Versions: ``versions/<version>/`` of the registry holds the model files, ``reference.parquet`` and ``model.json``."""
 
-import os
+import json
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,43 +9,44 @@ from typing import Any
 
 from hakka.detector.modelfile import read_model_info
 from hakka.errors import InvalidInput, NotFound
-from hakka.files import link_file, read_json, write_json
+from hakka.files import read_json
+from hakka.registry.store import Registry, open_store
 
 VERSION = re.compile(r"[0-9a-f]{12}")
+RECORD = "model.json"
 
 
-def version_folder(registry: Path, version: str) -> Path:
-    """Where a registered version lies.
+def version_folder(registry: Registry, version: str) -> Path:
+    """Where a registered version lies on this machine; one of a remote registry is fetched first.
 
     Raises:
         InvalidInput: ``version`` is not 12 hex digits.
         NotFound: it is not registered.
+        Unavailable: the registry cannot be reached.
     """
     if not VERSION.fullmatch(version):
         raise InvalidInput(f"version must be 12 hex digits, got {version!r}")
-    folder = registry / "versions" / version
-    if not (folder / "model.json").is_file():
+    folder = open_store(registry).local_folder(f"versions/{version}", RECORD)
+    if folder is None:
         raise NotFound(f"version {version} is not in the registry {registry}")
     return folder
 
 
-def register(model: Path, evaluation: Path, registry: Path, lineage: Mapping[str, str]) -> str:
+def register(model: Path, evaluation: Path, registry: Registry, lineage: Mapping[str, str]) -> str:
     """Put a model folder and its metrics into the registry and return its version.
 
-    The folder appears whole, and once: a version that is there already stays as it is, whoever comes second.
+    The version appears whole, and once: one that is there already stays as it is, whoever comes second.
 
     Raises:
         NotFound: ``model`` holds no model.
         Tampered: a model file does not have its digest.
         InvalidInput: the evaluation is of another model.
+        Unavailable: the registry cannot be reached.
     """
     info = read_model_info(model)
     metrics = read_json(evaluation / "metrics.json")
     if metrics.get("version") != info.version:
         raise InvalidInput(f"{evaluation}: must evaluate version {info.version}, got {metrics.get('version')}")
-    target = registry / "versions" / info.version
-    if target.exists():
-        return info.version
     record = {
         **info.raw,
         "data": {**info.raw.get("data", {}), "source": lineage.get("data"), "revision": lineage.get("data_revision")},
@@ -56,26 +55,14 @@ def register(model: Path, evaluation: Path, registry: Path, lineage: Mapping[str
         "kfp_run": lineage.get("run"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{info.version}.", dir=target.parent))
-    try:
-        scratch.chmod(0o755)
-        for source in sorted(model.iterdir()):
-            if source.name in info.raw["files"] or source.name == "reference.parquet":
-                link_file(source, scratch / source.name)
-        write_json(scratch / "model.json", record)
-        os.rename(scratch, target)
-    except OSError:
-        shutil.rmtree(scratch, ignore_errors=True)
-        if not (target / "model.json").is_file():  # else another writer was first with the same bytes
-            raise
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
+    wanted = {*info.raw["files"], "reference.parquet"}
+    files = {path.name: path for path in sorted(model.iterdir()) if path.name in wanted}
+    content = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    open_store(registry).add_folder(f"versions/{info.version}", files, RECORD, content.encode())
     return info.version
 
 
-def publish(model: Path, evaluation: Path, registry: Path, *, channel: str, lineage: Mapping[str, str]) -> str:
+def publish(model: Path, evaluation: Path, registry: Registry, *, channel: str, lineage: Mapping[str, str]) -> str:
     """Register a model and point ``channel`` at it; run twice, it does the same once. Raises as the two do."""
     from hakka.registry.channels import promote
 
@@ -84,19 +71,26 @@ def publish(model: Path, evaluation: Path, registry: Path, *, channel: str, line
     return version
 
 
-def list_versions(registry: Path) -> list[dict[str, Any]]:
+def list_versions(registry: Registry) -> list[dict[str, Any]]:
     """The ``model.json`` of every version, oldest first.
 
     Raises:
         InvalidInput: one is not a version's record.
+        Unavailable: the registry cannot be reached.
     """
-    records = [_read_record(path) for path in sorted((registry / "versions").glob("[0-9a-f]*/model.json"))]
+    store = open_store(registry)
+    names = [name for name in store.names("versions") if VERSION.fullmatch(name)]
+    contents = {name: store.read(f"versions/{name}/{RECORD}") for name in names}
+    records = [_record(f"{registry}/versions/{name}", content) for name, content in contents.items() if content]
     return sorted(records, key=lambda record: (record["created"], record["version"]))
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    record = read_json(path)
+def _record(place: str, content: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{place}/{RECORD}: not valid JSON: {error}") from None
     kinds = {"version": str, "created": str, "names": list, "metrics": dict, "data": dict}
     if not isinstance(record, dict) or any(not isinstance(record.get(key), kind) for key, kind in kinds.items()):
-        raise InvalidInput(f"{path}: not a version's record: it needs {', '.join(kinds)}")
+        raise InvalidInput(f"{place}/{RECORD}: not a version's record: it needs {', '.join(kinds)}")
     return record
