@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from hakka.errors import InvalidInput, Unavailable
 from hakka.files import read_json, write_json
 
 LOGGER = logging.getLogger(__name__)
@@ -237,6 +238,27 @@ def mirror_run(record: RunRecord, offline_dir: Path, *, timeout: float = 120.0) 
     return answer
 
 
+def import_session(session: Path, *, timeout: float = 600.0) -> str:
+    """Upload an offline session (a zip file of ``mirror_run``) to the configured server; gives the new task's id.
+
+    Raises:
+        InvalidInput: there is no such file, or no server is configured.
+        Unavailable: the server did not take it; the session stays as it is.
+    """
+    if not session.is_file():
+        raise InvalidInput(f"{session}: no such ClearML session")
+    if not _is_configured(os.environ):
+        raise InvalidInput("no ClearML server is configured: run clearml-init, or set CLEARML_API_HOST and its keys")
+    with tempfile.TemporaryDirectory(prefix=".import-", dir=session.parent) as name:
+        scratch = Path(name)
+        write_json(scratch / "record.json", {"session": str(session.absolute())})
+        failure = _run_apart(scratch, _environment(scratch, offline=False), timeout)
+        answer = {} if failure else read_json(scratch / "answer.json")
+    if not answer.get("task"):
+        raise Unavailable(f"{session}: ClearML did not take the session: {failure or 'it gave no task'}")
+    return str(answer["task"])
+
+
 def _is_configured(environ: Mapping[str, str]) -> bool:
     if environ.get("CLEARML_OFFLINE_MODE", "").lower() in ("1", "true", "yes", "on"):
         return False
@@ -311,9 +333,14 @@ def _end_group(process: "subprocess.Popen[bytes]") -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Mirror the record of the first file and write the answer as the second."""
+    """Mirror the record, or import the session, of the first file and write the answer as the second."""
     source, target = (Path(argument) for argument in arguments)
     request = read_json(source)
+    if "session" in request:
+        from clearml import Task
+
+        write_json(target, {"task": Task.import_offline_session(request["session"])})
+        return
     record = RunRecord.from_json(request["record"])
     tracker = ClearMLTracker(record.name, record.project, record.tags, offline=request["offline"])
     replay(record, tracker)

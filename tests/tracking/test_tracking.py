@@ -2,14 +2,14 @@
 
 import json
 import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from hakka.tracking import MemoryTracker, RunRecord, mirror_run, replay
+from hakka.cli import main
+from hakka.errors import InvalidInput, Unavailable
+from hakka.tracking import MemoryTracker, RunRecord, import_session, mirror_run, replay
 
 GUARD = """
 import os, socket
@@ -105,8 +105,15 @@ def test_offline_session_is_whole_calls_nobody_and_imports_later(tmp_path, clean
     assert task["hyperparams"]["train"]["epochs"]["value"] == "2"
 
     use_server(clean, clearml_server)
-    code = "import sys; from clearml import Task; Task.import_offline_session(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", code, answer["session"]], check=True, timeout=300, cwd=tmp_path)
+    (tmp_path / "runs" / "one").mkdir(parents=True)
+    record = tmp_path / "runs" / "one" / "run.json"
+    record.write_text(json.dumps({"run": "one", "clearml": answer}))
+    clean.setenv("HAKKA_HOME", str(tmp_path))
+    assert main(["track", "import"]) == 0
+    kept = json.loads(record.read_text())["clearml"]
+    assert kept == {**answer, "task": next(iter(clearml_server.tasks)), "mode": "imported"}
+    assert main(["track", "import"]) == 0, "nothing is uploaded twice"
+    assert len(clearml_server.tasks) == 1
     assert f"connect {clearml_server.server_address}" in seen.read_text(), "the guard sees what ClearML connects to"
     (imported,) = clearml_server.tasks.values()
     assert (imported["name"], imported["tags"], imported["status"]) == ("run 7", ["nightly"], "completed")
@@ -114,6 +121,21 @@ def test_offline_session_is_whole_calls_nobody_and_imports_later(tmp_path, clean
     assert b"weights" * 100 in clearml_server.files[0]
     sent = metrics_sent(clearml_server.events)
     assert {("train", "box_loss", 2.0), ("train", "box_loss", 1.5), ("Summary", "map50", 0.5)} <= sent
+
+
+def test_a_session_needs_a_server_and_stays_when_it_refuses(tmp_path, clean, clearml_server):
+    session = tmp_path / "one.zip"
+    with zipfile.ZipFile(session, "w") as file:
+        file.writestr("task.json", "{}")
+    with pytest.raises(InvalidInput, match="no ClearML server is configured"):
+        import_session(session)
+    use_server(clean, clearml_server)
+    clearml_server.refuses = True
+    with pytest.raises(Unavailable, match="did not take the session"):
+        import_session(session)
+    assert sorted(names_in(tmp_path)) == ["home", "one.zip"]
+    with pytest.raises(InvalidInput, match="no such ClearML session"):
+        import_session(tmp_path / "two.zip")
 
 
 def test_configured_server_gets_the_run(tmp_path, clean, clearml_server):
