@@ -1,9 +1,9 @@
 """Training: a converted dataset and starting weights in, a checkpoint out."""
 
+import hashlib
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,20 +12,30 @@ from typing import Any
 
 from hakka.data.dataset import Dataset, load_dataset, materialize
 from hakka.detector.checkpoint import save_checkpoint
+from hakka.detector.snapshots import Snapshots
 from hakka.detector.torch_compat import load_ultralytics
+from hakka.detector.trainer import make_trainer, write_best
 from hakka.detector.weights import NAME, Start, find_start
 from hakka.errors import InvalidInput
-from hakka.files import sha256_file, write_json
+from hakka.files import canonical_json, sha256_file, write_json
 from hakka.settings import read_settings
 
 KNOWN_CLASSES_EPOCHS = 6
 NEW_CLASSES_EPOCHS = 60
+AUGMENTATIONS = (
+    *("hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "scale", "shear", "perspective", "flipud", "fliplr"),
+    *("bgr", "mixup", "cutmix", "erasing", "multi_scale"),
+)
 LINE_EVERY = 10.0  # seconds between two lines of progress within an epoch
 
 
 @dataclass(frozen=True)
 class TrainParams:
-    """Section ``train`` of params.yaml. ``epochs`` 0 and ``learning_rate`` 0 mean: chosen from the starting weights."""
+    """Section ``train`` of params.yaml.
+
+    ``epochs`` 0 and ``learning_rate`` 0 mean: chosen from the starting weights; ``batch`` 0: what fits the GPU (16 on a
+    CPU). ``augment`` holds ultralytics' augmentation settings by name, those left out as ultralytics sets them.
+    """
 
     weights: str
     model: str
@@ -37,12 +47,13 @@ class TrainParams:
     seed: int
     device: str
     mosaic: float
+    augment: dict[str, float]
 
     def __post_init__(self) -> None:
         for name, least, most in (
             ("imgsz", 32, 4096),
             ("epochs", 0, 100_000),
-            ("batch", 1, 4096),
+            ("batch", 0, 4096),
             ("patience", 0, 100_000),
             ("seed", 0, 2**31 - 1),
         ):
@@ -59,6 +70,10 @@ class TrainParams:
             raise InvalidInput(f"train.learning_rate must be from 0 up to 1, got {self.learning_rate}")
         if not 0 <= self.mosaic <= 1:
             raise InvalidInput(f"train.mosaic must be from 0 to 1, got {self.mosaic}")
+        for name, value in self.augment.items():
+            if name not in AUGMENTATIONS or isinstance(value, bool) or not isinstance(value, int | float):
+                known = ", ".join(sorted(AUGMENTATIONS))
+                raise InvalidInput(f"train.augment maps {known} to numbers, got {name}: {value!r}")
 
 
 def train(dataset: Path, root: Path, out: Path, params: TrainParams) -> dict[str, Any]:
@@ -67,6 +82,9 @@ def train(dataset: Path, root: Path, out: Path, params: TrainParams) -> dict[str
     ``out`` gets ``weights.safetensors`` (of the epoch that did best on the val split), ``history.json`` (one record an
     epoch) and ``train.json``, which is also returned: digest, where training started, epochs, seconds, best val mAP.
     Progress goes to stdout as plain lines.
+
+    Killed at any moment, the same training goes on from its last whole epoch when it is run again, and ends with the
+    same weights (``hakka.detector.trainer`` says when to the byte).
 
     Raises:
         InvalidInput: the dataset has no training or no val image, or a parameter is out of range.
@@ -81,19 +99,21 @@ def train(dataset: Path, root: Path, out: Path, params: TrainParams) -> dict[str
     start = find_start(params.weights, params.model, data.names, settings)
     epochs = params.epochs or _choose_epochs(start, data)
     out.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".scratch-", dir=out))
-    began = time.monotonic()
+    module = _build_module(start, data.names, params.seed)
+    snapshots = Snapshots(settings.home / "training", _key(module, data, params, epochs))
+    scratch = snapshots.folder / "work"
+    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
+    began, finished = time.monotonic(), False
     try:
         data_yaml = materialize(data, root, scratch / "data", splits=("train", "val"))
-        print(
-            f"training {epochs} epochs on {len(data.split('train'))} images at {params.imgsz} px, from {start.source}",
-            flush=True,
-        )
-        trainer, history = _run_trainer(data_yaml, scratch, params, start, epochs)
-        best = _best_module(trainer, data.names)
+        state = _run_trainer(_overrides(data_yaml, scratch, params, epochs), module, snapshots, start.source)
+        best = _best_module(state, scratch / "best.pt", data.names)
         save_checkpoint(out / "weights.safetensors", best, params.imgsz)
+        finished = True
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        snapshots.close(finished=finished)
+    history = state["history"]
     record = {
         "weights": {"file": "weights.safetensors", "sha256": sha256_file(out / "weights.safetensors")},
         "start": start.source,
@@ -113,55 +133,85 @@ def _choose_epochs(start: Start, data: Dataset) -> int:
     return KNOWN_CLASSES_EPOCHS if set(data.names) <= set(start.names) else NEW_CLASSES_EPOCHS
 
 
-def _run_trainer(
-    data_yaml: Path, scratch: Path, params: TrainParams, start: Start, epochs: int
-) -> tuple[Any, list[dict[str, float]]]:
+def _build_module(start: Start, names: tuple[str, ...], seed: int) -> Any:
+    """The detection model that training starts from; what the starting weights do not hold is drawn from the seed."""
     import torch
-    from ultralytics.models.yolo.detect import DetectionTrainer
     from ultralytics.nn.tasks import DetectionModel
     from ultralytics.utils.torch_utils import intersect_dicts
 
-    class Trainer(DetectionTrainer):  # type: ignore[misc]
-        """Builds the model that ``start`` describes, whatever ``model`` in the overrides says."""
+    torch.manual_seed(seed)
+    model = DetectionModel(start.architecture, nc=len(names), ch=3, verbose=False)
+    model.names = dict(enumerate(names))
+    if start.module is not None:
+        model.load(start.module, verbose=False)  # rows of the class head go where the names say
+    elif start.tensors is not None:
+        model.load_state_dict(intersect_dicts(start.tensors, model.state_dict()), strict=False)
+    return model
 
-        def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
-            model = DetectionModel(start.architecture, nc=self.data["nc"], ch=self.data["channels"], verbose=False)
-            model.names = self.data["names"]
-            if start.module is not None:
-                model.load(start.module, verbose=False)  # rows of the class head go where the names say
-            elif start.tensors is not None:
-                model.load_state_dict(intersect_dicts(start.tensors, model.state_dict()), strict=False)
-            return model
 
+def _key(module: Any, data: Dataset, params: TrainParams, epochs: int) -> str:
+    """16 hex digits over everything that decides the result of a training."""
+    import torch
+    import ultralytics
+
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    about = asdict(params) | {"epochs": epochs, "dataset": data.digest, "names": list(data.names)}
+    versions = [torch.__version__, ultralytics.__version__]
+    digest.update(canonical_json([about, versions, module.yaml]))
+    return digest.hexdigest()[:16]
+
+
+def _overrides(data_yaml: Path, scratch: Path, params: TrainParams, epochs: int) -> dict[str, Any]:
+    """Ultralytics' settings."""
+    import torch
+
+    cores = os.cpu_count() or 1
     overrides = {
-        "model": "yolo26n.yaml",
+        "model": "yolo26n.yaml",  # ultralytics wants a name; the trainer is given the model itself
         "data": str(data_yaml),
         "project": str(scratch),
         "name": "ultralytics",
         "epochs": epochs,
         "imgsz": params.imgsz,
-        "batch": params.batch,
+        "batch": params.batch or -1,
         "patience": params.patience or epochs,
         "seed": params.seed,
         "device": _device(params.device),
         "mosaic": params.mosaic,
         "close_mosaic": min(10, epochs // 4),
         "warmup_epochs": min(3.0, epochs / 4),
-        "workers": 0 if (os.cpu_count() or 1) <= 2 else min(8, (os.cpu_count() or 1) - 1),
+        "workers": 0 if cores <= 2 else min(8, cores - 1),
         "deterministic": True,
         "plots": False,
         "verbose": False,
         "amp": torch.cuda.is_available(),
         "pretrained": False,
+        **params.augment,
     }
     if params.learning_rate:
         overrides |= {"optimizer": "AdamW", "lr0": params.learning_rate, "lrf": 0.05, "cos_lr": True}
-    trainer = Trainer(overrides=overrides)
-    history: list[dict[str, float]] = []
-    for event, callback in _progress(history, epochs).items():
-        trainer.add_callback(event, callback)
-    trainer.train()
-    return trainer, history
+    return overrides
+
+
+def _run_trainer(overrides: dict[str, Any], module: Any, snapshots: Snapshots, source: str) -> dict[str, Any]:
+    """Train to the end, from the snapshot if there is one, and give the last snapshot."""
+    epochs, state = overrides["epochs"], snapshots.load()
+    done = 0 if state is None else len(state["history"])
+    if state is None:
+        print(f"training {epochs} epochs at {overrides['imgsz']} px, from {source}", flush=True)
+    else:
+        print(f"going on after epoch {done} of {epochs}, where an earlier training was stopped", flush=True)
+    if state is None or not (state["stop"] or done >= epochs):
+        trainer = make_trainer(overrides, module, snapshots)
+        for event, callback in _progress(epochs, done).items():
+            trainer.add_callback(event, callback)
+        trainer.train()
+        state = snapshots.load()
+    if state is None:
+        raise InvalidInput("training ended without a checkpoint: every loss was NaN; lower train.learning_rate")
+    return state
 
 
 def _device(device: str) -> str:
@@ -172,8 +222,11 @@ def _device(device: str) -> str:
     return "0" if torch.cuda.is_available() else "cpu"
 
 
-def _progress(history: list[dict[str, float]], epochs: int) -> dict[str, Callable[[Any], None]]:
-    """Callbacks that print a line an epoch, and one every few seconds within a long epoch, with the time left."""
+def _progress(epochs: int, start: int) -> dict[str, Callable[[Any], None]]:
+    """Callbacks that keep the history and a snapshot an epoch, and print a line an epoch and one every few seconds.
+
+    ``start`` epochs were done before; the time left is judged by the others.
+    """
     state = {"begin": time.monotonic(), "line": time.monotonic(), "batch": 0.0, "open": 0.0}
 
     def say(text: str) -> None:
@@ -212,14 +265,15 @@ def _progress(history: list[dict[str, float]], epochs: int) -> dict[str, Callabl
             "val_precision": metrics.get("metrics/precision(B)", 0.0),
             "val_recall": metrics.get("metrics/recall(B)", 0.0),
         }
-        history.append(row | {key.replace("/", "_"): value for key, value in losses.items()})
+        trainer.history.append(row | {key.replace("/", "_"): value for key, value in losses.items()})
+        trainer.end_epoch()
         say(
             f"epoch {trainer.epoch + 1}/{epochs}: loss {row['loss']:.3f}, val mAP50 {row['val_map50']:.3f}, "
             f"{_left(trainer.epoch + 1)} left"
         )
 
     def _left(done: float) -> str:
-        seconds = (time.monotonic() - state["begin"]) / max(done, 1e-9) * (epochs - done)
+        seconds = (time.monotonic() - state["begin"]) / max(done - start, 1e-9) * (epochs - done)
         return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{max(seconds, 0):.0f} s"
 
     return {
@@ -230,13 +284,13 @@ def _progress(history: list[dict[str, float]], epochs: int) -> dict[str, Callabl
     }
 
 
-def _best_module(trainer: Any, names: tuple[str, ...]) -> Any:
-    """The weights of the best epoch; those of the last one when no epoch found anything."""
+def _best_module(state: dict[str, Any], scratch: Path, names: tuple[str, ...]) -> Any:
+    """The weights of the epoch that did best on the val split."""
     from ultralytics.nn.tasks import load_checkpoint
 
-    path = next((path for path in (trainer.best, trainer.last) if Path(path).is_file()), None)
-    if path is None:
+    write_best(scratch, state)
+    if not scratch.is_file():
         raise InvalidInput("training ended without a checkpoint: every loss was NaN; lower train.learning_rate")
-    module, _ = load_checkpoint(str(path))
+    module, _ = load_checkpoint(str(scratch))
     module.names = dict(enumerate(names))
     return module

@@ -1,7 +1,12 @@
 """Train, export and evaluate on real files: a few scenes, the starter checkpoint, one epoch."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +28,8 @@ from hakka.monitor.log import read_rows
 from hakka.params import read_section
 from hakka.registry import publish
 from hakka.settings import read_settings
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +66,46 @@ def test_the_same_seed_gives_the_same_weights(work, tmp_path):
     assert again["weights"]["sha256"] == first["weights"]["sha256"]
     export(tmp_path / "training", work / "dataset", work / "data", tmp_path / "model")
     assert read_model_info(tmp_path / "model").version == read_model_info(work / "model").version
+
+
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(work, tmp_path):
+    """SIGKILL in the fifth of six epochs, with batches gathered for a step of the optimiser that was not made yet."""
+    params = {"epochs": 6, "imgsz": 96, "batch": 12, "learning_rate": 0.003, "seed": 1}
+    script = "\n".join(
+        [
+            "import sys; from pathlib import Path",
+            "from hakka.detector.train import TrainParams, train",
+            "from hakka.params import read_section",
+            f"params = read_section(TrainParams, 'train', **{params})",
+            "train(*map(Path, sys.argv[1:4]), params)",
+        ]
+    )
+
+    def start(out):
+        command = [sys.executable, "-c", script, str(work / "dataset"), str(work / "data"), str(out)]
+        environ = {**os.environ, "HAKKA_HOME": str(tmp_path / "home")}
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ, cwd=ROOT)
+
+    assert start(tmp_path / "whole").wait() == 0
+    first = start(tmp_path / "broken")
+    for line in first.stdout:
+        if line.startswith("epoch 4/6: loss"):
+            first.kill()
+            break
+    assert first.wait() == -signal.SIGKILL
+    again = start(tmp_path / "broken")
+    said = again.communicate()[0]
+    assert again.returncode == 0
+    assert "going on after epoch " in said
+    assert "epoch 1/6" not in said
+    whole, broken = (
+        [json.loads((tmp_path / name / file).read_text()) for file in ("history.json", "train.json")]
+        for name in ("whole", "broken")
+    )
+    assert len({epoch["val_map50"] for epoch in whole[0]}) > 1, "the weights must change for this to say something"
+    assert broken[0] == whole[0]
+    assert broken[1]["weights"] == whole[1]["weights"]
+    assert list((tmp_path / "home" / "training").iterdir()) == []
 
 
 def test_the_exported_model_finds_what_the_trained_one_finds(work):
@@ -134,7 +181,16 @@ def test_a_dataset_without_validation_images_is_refused(work, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("imgsz", 100), ("imgsz", 0), ("epochs", -1), ("batch", 0), ("seed", -1), ("mosaic", 2.0)]
+    ("name", "value"),
+    [
+        ("imgsz", 100),
+        ("imgsz", 0),
+        ("epochs", -1),
+        ("batch", -1),
+        ("seed", -1),
+        ("mosaic", 2.0),
+        ("augment", {"flip": 1.0}),
+    ],
 )
 def test_a_parameter_out_of_range_is_refused_by_name(name, value):
     with pytest.raises(InvalidInput, match=rf"train\.{name}"):

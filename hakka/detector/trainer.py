@@ -1,0 +1,165 @@
+"""ultralytics' trainer, made to be stopped at any epoch and to go on as if it had not been.
+
+ultralytics can resume as well, but from weights and optimiser rounded to 16 bits, without the weights that are not
+averaged, and with other random numbers: a resumed run ends elsewhere. Here every epoch draws its random numbers from
+the seed and its own number, and a snapshot holds everything else that the next epoch depends on. Where images are
+loaded in the training process (``workers`` 0, so on one or two cores) a run that went on gives the same bytes as one
+that was never stopped; with loader processes, which draw their own numbers, the same but for the order of the images.
+"""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hakka.detector.snapshots import Snapshots
+
+
+def make_trainer(overrides: dict[str, Any], module: Any, snapshots: Snapshots) -> Any:
+    """A trainer of ``module`` (a detection model) that writes a snapshot an epoch and goes on from the one it finds.
+
+    ``overrides`` are ultralytics' settings. A callback appends a record an epoch to ``trainer.history`` and then calls
+    ``trainer.end_epoch()``: with several GPUs the training runs in processes of its own, and what it leaves is the
+    snapshot.
+    """
+    import torch
+    from ultralytics.models.yolo.detect import DetectionTrainer
+    from ultralytics.utils import RANK
+    from ultralytics.utils.torch_utils import unwrap_model
+
+    class Trainer(DetectionTrainer):  # type: ignore[misc]
+        """See ``make_trainer``."""
+
+        history: list[dict[str, float]]
+        _batches_a_step = 1
+        _in_batch = False
+        _batch = -1  # number of the batch since the start of the training
+        _last_step = -1  # number of the batch at which the optimiser moved last
+        _pending: list[Any] | None = None
+
+        # The loop asks "batches since the last step >= accumulate", and keeps the last step to itself: what has been
+        # gathered from batches at the end of an epoch would be forgotten by a run that goes on. So the answer is given
+        # here, from a count that the snapshot holds.
+        @property
+        def accumulate(self) -> float:
+            """Batches between two steps of the optimiser; within a batch 0 (a step is due) or infinity."""
+            if not self._in_batch:
+                return self._batches_a_step
+            return 0 if self._batch - self._last_step >= self._batches_a_step else float("inf")
+
+        @accumulate.setter
+        def accumulate(self, batches: int) -> None:
+            self._batches_a_step = batches
+
+        def optimizer_step(self) -> None:
+            """Move, and note when."""
+            self._last_step = self._batch
+            super().optimizer_step()
+
+        def _build_train_pipeline(self) -> None:
+            self._in_batch = False
+            super()._build_train_pipeline()
+
+        def resume_training(self, ckpt: Any) -> None:
+            """Go on from the snapshot, if there is one."""
+            state = snapshots.load()
+            if state is not None:
+                _restore(self, unwrap_model(self.model), state)
+
+        def begin_epoch(self) -> None:
+            """Make the epoch independent of how the process got here."""
+            seed = self.args.seed + 100_003 * (self.epoch + 1)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            torch.manual_seed(seed)
+            if self.train_loader.num_workers == 0:
+                self.train_loader.reset()
+                self.train_loader.generator.manual_seed(seed)
+            if self._pending is not None:
+                for parameter, gradient in zip(self.model.parameters(), self._pending, strict=True):
+                    parameter.grad = None if gradient is None else gradient.to(parameter.device)
+                self._pending = None
+
+        def begin_batch(self) -> None:
+            """Count."""
+            self._batch += 1
+            self._in_batch = True
+
+        def end_batch(self) -> None:
+            """The count is not asked for outside of a batch."""
+            self._in_batch = False
+
+        def end_epoch(self) -> None:
+            """Write the snapshot."""
+            if RANK in (-1, 0):
+                snapshots.save(_state(self, unwrap_model(self.model)))
+
+    trainer = Trainer(overrides=overrides)
+    trainer.model = module
+    trainer.history = []
+    for event, method in {
+        "on_train_epoch_start": Trainer.begin_epoch,
+        "on_train_batch_start": Trainer.begin_batch,
+        "on_train_batch_end": Trainer.end_batch,
+    }.items():
+        trainer.add_callback(event, method)
+    return trainer
+
+
+def _state(trainer: Any, module: Any) -> dict[str, Any]:
+    """Everything that the next epoch depends on, and the best weights so far as the bytes of their file."""
+    import torch
+
+    best = Path(trainer.best)
+    return {
+        "epoch": trainer.epoch,
+        "stop": bool(trainer.stop),
+        "history": trainer.history,
+        "model": module.state_dict(),
+        "ema": trainer.ema.ema.state_dict(),
+        "updates": trainer.ema.updates,
+        "optimizer": trainer.optimizer.state_dict(),
+        "scaler": trainer.scaler.state_dict(),
+        "gradients": [parameter.grad for parameter in trainer.model.parameters()],
+        "batch": trainer._batch,
+        "last_step": trainer._last_step,
+        "best_fitness": None if trainer.best_fitness is None else float(trainer.best_fitness),
+        "stopper": {name: _plain(getattr(trainer.stopper, name)) for name in ("best_fitness", "best_epoch")},
+        "possible_stop": bool(trainer.stopper.possible_stop),
+        "mosaic_buffer": list(trainer.train_loader.dataset.buffer),
+        "best": torch.frombuffer(bytearray(best.read_bytes()), dtype=torch.uint8) if best.is_file() else None,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if isinstance(value, np.floating) else value
+
+
+def _restore(trainer: Any, module: Any, state: dict[str, Any]) -> None:
+    module.load_state_dict(state["model"])
+    trainer.ema.ema.load_state_dict(state["ema"])
+    trainer.ema.updates = state["updates"]
+    trainer.optimizer.load_state_dict(state["optimizer"])
+    trainer.scaler.load_state_dict(state["scaler"])
+    trainer.best_fitness = state["best_fitness"]
+    trainer.stopper.__dict__.update(state["stopper"], possible_stop=state["possible_stop"])
+    trainer._pending = state["gradients"]
+    trainer._batch, trainer._last_step = state["batch"], state["last_step"]
+    trainer.history = list(state["history"])
+    trainer.start_epoch = state["epoch"] + 1
+    write_best(Path(trainer.best), state)
+    if getattr(module.model[-1], "one2one_cv2", None) is not None:  # how much each of the two heads counts
+        module.criterion = module.init_criterion()
+        module.criterion.updates = state["epoch"]
+        module.criterion.update()
+    if trainer.train_loader.num_workers == 0:
+        for index in state["mosaic_buffer"]:  # the images that mosaics are put together from
+            trainer.train_loader.dataset.load_image(index)
+
+
+def write_best(path: Path, state: dict[str, Any]) -> None:
+    """Write the best weights of a snapshot as the file that they were."""
+    if state["best"] is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(state["best"].numpy().tobytes())
