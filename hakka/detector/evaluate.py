@@ -1,8 +1,8 @@
 """Evaluation of an exported model on a test set: what is served is what is measured."""
 
-import base64
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,26 @@ import numpy as np
 from hakka import registry
 from hakka.boxes import Array, cxcywh_to_xyxy
 from hakka.data.dataset import Dataset, ImageEntry, load_dataset
-from hakka.data.page import heading, page, paragraph, table
-from hakka.detector.metrics import Matches, average_precision, collect_matches, match_image, mean_ap, precision_recall
-from hakka.detector.runtime import Detections, Detector, decode_image, load_detector
+from hakka.detector.curves import best_thresholds, calibration, confusion, precision_curves
+from hakka.detector.evaluation_page import Mistake, render_evaluation
+from hakka.detector.metrics import (
+    ImageMatches,
+    Matches,
+    average_precision,
+    collect_matches,
+    match_image,
+    mean_ap,
+    precision_recall,
+)
+from hakka.detector.runtime import Detections, Detector, decode_image, image_features, load_detector
+from hakka.detector.slices import Slice, find_slices, measure_slices
 from hakka.errors import InvalidInput
 from hakka.files import read_json, write_json, write_whole
 
 LEAST_CONFIDENCE = 0.001  # average precision needs the unsure detections too
-GALLERY = 6
+CALIBRATED_FROM = 0.05  # below lies the noise that average precision asks for and nobody is shown
+GALLERY = 12
+ARRAYS = ("image", "label", "score", "hit", "truth", "size", "truth_size")
 
 
 @dataclass(frozen=True)
@@ -31,13 +43,17 @@ class Evaluation:
     matches: Matches
     map50: float
     map50_95: float
+    slices: dict[str, Slice] = field(default_factory=dict)
 
 
 def evaluate(model: Path, dataset: Path, root: Path, out: Path) -> dict[str, Any]:
-    """Measure a model folder on the test split; ``out`` gets ``metrics.json``, ``matches.npz`` and ``report.html``.
+    """Measure a model folder on the test split.
 
-    Returns the metrics: ``map50``, ``map50_95``, ``images``, ``boxes`` and ``per_class`` with ``ap50``, ``ap``,
-    ``precision`` and ``recall`` (at the model's own confidence) and ``instances``; a class without test boxes has None.
+    ``out`` gets ``metrics.json``, ``speed.json``, ``curves.json``, ``slices.json``, ``matches.npz`` and
+    ``report.html``. Returns the metrics: ``map50``, ``map50_95``, ``images``, ``boxes``; ``per_class`` with ``ap50``,
+    ``ap``, ``precision``, ``recall`` and ``f1`` (at the model's own confidence), ``best_confidence`` and ``best_f1``,
+    and ``instances``; ``slices``, ``calibration`` and ``confusion`` (rows true, columns detected, last "nothing"); and
+    ``speed``: milliseconds a photo. A class without test boxes has None.
 
     Raises:
         InvalidInput: the test split is empty, or the dataset cannot be read.
@@ -48,19 +64,31 @@ def evaluate(model: Path, dataset: Path, root: Path, out: Path) -> dict[str, Any
     entries = data.split("test")
     if not entries:
         raise InvalidInput(f"{dataset}: evaluation needs at least one image in split 'test', got 0")
-    matches, worst = _run(detector, data, entries, root)
+    detector.warm_up()
+    looks = [_look(detector, data, item) for item in detect_entries(detector, entries, root, LEAST_CONFIDENCE)]
+    matches = collect_matches([look.matches for look in looks], len(data.names))
+    slices = find_slices(data, entries, [look.features for look in looks], root)
     metrics = _summarise(detector, data, matches)
+    metrics["slices"] = measure_slices(matches, slices)
+    metrics["confusion"] = np.sum([look.confusion for look in looks], axis=0).tolist()
+    speed = _speed([look.seconds for look in looks])
+    curves = {name: _numbers(row) for name, row in zip(data.names, precision_curves(matches), strict=True)}
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "metrics.json", metrics)
+    write_json(out / "speed.json", speed)
+    write_json(out / "curves.json", curves)
+    write_json(out / "slices.json", {name: asdict(part) for name, part in slices.items()})
     _write_matches(out / "matches.npz", matches, entries)
-    write_whole(out / "report.html", _report(metrics, worst))
-    return metrics
+    worst = sorted((look.mistake for look in looks if look.mistake.count), key=lambda mistake: -mistake.count)[:GALLERY]
+    write_whole(out / "report.html", render_evaluation(metrics, speed, curves, worst, data, root))
+    return metrics | {"speed": speed}
 
 
 def measure_map50(detector: Detector, data: Dataset, split: str, root: Path) -> float:
     """The detector's mAP50 on one split; 0 where the split is empty. Raises as :func:`evaluate` does."""
     entries = data.split(split)
-    return mean_ap(average_precision(_run(detector, data, entries, root)[0]))[0] if entries else 0.0
+    found = [_match(detector, data, item) for item in detect_entries(detector, entries, root, LEAST_CONFIDENCE)]
+    return mean_ap(average_precision(collect_matches(found, len(data.names)), levels=1))[0] if found else 0.0
 
 
 def evaluate_champion(registry_folder: str | Path, dataset: Path, root: Path, out: Path) -> dict[str, Any]:
@@ -88,77 +116,98 @@ def read_evaluation(folder: Path) -> Evaluation | None:
         return None
     try:
         with np.load(folder / "matches.npz", allow_pickle=False) as arrays:
-            matches = Matches(*(arrays[name] for name in ("image", "label", "score", "hit", "truth")))
+            matches = Matches(*(arrays[name] for name in ARRAYS))
             images = tuple(arrays["images"].tolist())
     except (OSError, KeyError, ValueError) as error:
         raise InvalidInput(f"{folder / 'matches.npz'}: not an evaluation's matches: {error}") from None
-    return Evaluation(metrics["version"], images, matches, metrics["map50"], metrics["map50_95"])
-
-
-def detect_entries(
-    detector: Detector, entries: tuple[ImageEntry, ...], root: Path, confidence: float | None
-) -> Iterator[tuple[ImageEntry, Array, Detections]]:
-    """Each image with its pixels and what the detector finds on it."""
-    for entry in entries:
-        pixels = decode_image((root / entry.image).read_bytes())
-        yield entry, pixels, detector.detect(pixels, confidence=confidence)
+    slices = {name: Slice(**part) for name, part in read_json(folder / "slices.json").items()}
+    return Evaluation(metrics["version"], images, matches, metrics["map50"], metrics["map50_95"], slices)
 
 
 @dataclass(frozen=True)
-class _Mistake:
-    """One test image for the gallery, with how many boxes were missed and invented at the model's confidence."""
+class Seen:
+    """One image, its pixels, what the detector finds on it, and the seconds that took, without reading the file."""
 
     entry: ImageEntry
-    missed: int
-    invented: int
     pixels: Array
     found: Detections
-    names: tuple[str, ...]
+    seconds: float
 
 
-def _run(
-    detector: Detector, data: Dataset, entries: tuple[ImageEntry, ...], root: Path
-) -> tuple[Matches, list[_Mistake]]:
+def detect_entries(
+    detector: Detector, entries: Sequence[ImageEntry], root: Path, confidence: float | None
+) -> Iterator[Seen]:
+    """Look at each image."""
+    for entry in entries:
+        pixels = decode_image((root / entry.image).read_bytes())
+        start = time.perf_counter()
+        found = detector.detect(pixels, confidence=confidence)
+        yield Seen(entry, pixels, found, time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is kept of one test image."""
+
+    matches: ImageMatches
+    confusion: Array
+    features: dict[str, float]
+    mistake: Mistake
+    seconds: float
+
+
+def _look(detector: Detector, data: Dataset, seen: Seen) -> _Look:
+    found, labels, true_boxes, true_labels = _both(detector, data, seen)
+    sure = found.scores >= detector.info.confidence
+    shape = (seen.entry.width, seen.entry.height)
+    matches = match_image(found.boxes, found.scores, labels, true_boxes, true_labels, shape)
+    right = int(matches.hits[matches.scores >= detector.info.confidence, 0].sum())
+    shown = Detections(found.boxes[sure], found.scores[sure], labels[sure])
+    return _Look(
+        matches=matches,
+        confusion=confusion(found.boxes[sure], labels[sure], true_boxes, true_labels, len(data.names)),
+        features=image_features(seen.pixels),
+        mistake=Mistake(seen.entry, len(true_labels) - right, int(sure.sum()) - right, shown),
+        seconds=seen.seconds,
+    )
+
+
+def _match(detector: Detector, data: Dataset, seen: Seen) -> ImageMatches:
+    found, labels, true_boxes, true_labels = _both(detector, data, seen)
+    shape = (seen.entry.width, seen.entry.height)
+    return match_image(found.boxes, found.scores, labels, true_boxes, true_labels, shape)
+
+
+def _both(detector: Detector, data: Dataset, seen: Seen) -> tuple[Detections, Array, Array, Array]:
+    """What was found of the dataset's classes, with their labels there, and the true boxes (xyxy) and labels."""
     to_dataset = np.array([data.names.index(name) if name in data.names else -1 for name in detector.names])
-    per_image, truths, mistakes = [], [], []
-    for entry, pixels, found in detect_entries(detector, entries, root, LEAST_CONFIDENCE):
-        labels = to_dataset[found.class_ids] if len(found) else np.zeros(0, int)
-        known = labels >= 0
-        true = data.labels(entry)
-        true_boxes, true_labels = cxcywh_to_xyxy(true[:, 1:], entry.width, entry.height), true[:, 0].astype(int)
-        match = match_image(found.boxes[known], found.scores[known], labels[known], true_boxes, true_labels)
-        per_image.append(match)
-        truths.append(true_labels)
-        sure = match[0] >= detector.info.confidence
-        right = int(match[2][sure, 0].sum())
-        if len(true_labels) > right or sure.sum() > right:
-            mistakes.append(
-                _Mistake(entry, len(true_labels) - right, int(sure.sum()) - right, pixels, found, detector.names)
-            )
-            mistakes.sort(key=lambda mistake: -(mistake.missed + mistake.invented))
-            del mistakes[GALLERY:]
-    return collect_matches(per_image, truths, len(data.names)), mistakes
+    found = seen.found
+    labels = to_dataset[found.class_ids] if len(found) else np.zeros(0, int)
+    known = labels >= 0
+    true = data.labels(seen.entry)
+    boxes = cxcywh_to_xyxy(true[:, 1:], seen.entry.width, seen.entry.height)
+    kept = Detections(found.boxes[known], found.scores[known], found.class_ids[known])
+    return kept, labels[known], boxes, true[:, 0].astype(int)
 
 
 def _summarise(detector: Detector, data: Dataset, matches: Matches) -> dict[str, Any]:
     ap = average_precision(matches)
     map50, map50_95 = mean_ap(ap)
     precision, recall = precision_recall(matches, detector.info.confidence)
+    best, best_f1 = best_thresholds(matches)
     instances = matches.truth.sum(axis=0)
-
-    def number(value: float) -> float | None:
-        return None if np.isnan(value) else round(float(value), 6)
-
-    per_class = {
-        name: {
-            "ap50": number(ap[i, 0]),
-            "ap": number(ap[i].mean()),
-            "precision": number(precision[i]),
-            "recall": number(recall[i]),
-            "instances": int(instances[i]),
-        }
-        for i, name in enumerate(data.names)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        f1 = np.where(precision + recall > 0, 2 * precision * recall / (precision + recall), 0.0)
+    columns = {
+        "ap50": ap[:, 0],
+        "ap": ap.mean(axis=1),
+        "precision": precision,
+        "recall": recall,
+        "f1": np.where(instances > 0, f1, np.nan),
+        "best_confidence": best,
+        "best_f1": best_f1,
     }
+    rows = {name: _numbers(values) for name, values in columns.items()}
     return {
         "version": detector.info.version,
         "dataset": data.digest,
@@ -167,62 +216,26 @@ def _summarise(detector: Detector, data: Dataset, matches: Matches) -> dict[str,
         "boxes": int(instances.sum()),
         "map50": round(map50, 6),
         "map50_95": round(map50_95, 6),
-        "per_class": per_class,
+        "per_class": {
+            name: {column: values[i] for column, values in rows.items()} | {"instances": int(instances[i])}
+            for i, name in enumerate(data.names)
+        },
+        "calibration": calibration(matches, CALIBRATED_FROM),
     }
 
 
-def _write_matches(path: Path, matches: Matches, entries: tuple[ImageEntry, ...]) -> None:
+def _numbers(values: Array) -> list[float | None]:
+    return [None if np.isnan(value) else round(float(value), 6) for value in values]
+
+
+def _speed(seconds: Sequence[float]) -> dict[str, float]:
+    """Milliseconds a photo, from pixels to boxes, one photo at a time."""
+    median, high = np.percentile(np.array(seconds) * 1000, [50, 95])
+    return {"ms": round(float(median), 3), "ms_p95": round(float(high), 3)}
+
+
+def _write_matches(path: Path, matches: Matches, entries: Sequence[ImageEntry]) -> None:
     buffer = BytesIO()
-    np.savez_compressed(
-        buffer,
-        image=matches.image,
-        label=matches.label,
-        score=matches.score,
-        hit=matches.hit,
-        truth=matches.truth,
-        images=np.array([entry.sha256 for entry in entries]),
-    )
+    arrays = {name: getattr(matches, name) for name in ARRAYS}
+    np.savez_compressed(buffer, **arrays, images=np.array([entry.sha256 for entry in entries]))
     write_whole(path, buffer.getvalue())
-
-
-def _report(metrics: dict[str, Any], worst: list[_Mistake]) -> str:
-    def show(value: float | None) -> str:
-        return "–" if value is None else f"{value:.3f}"
-
-    rows = [
-        (name, row["instances"], show(row["ap50"]), show(row["ap"]), show(row["precision"]), show(row["recall"]))
-        for name, row in sorted(metrics["per_class"].items(), key=lambda item: item[1]["ap50"] or 0)
-    ]
-    body = [
-        paragraph(
-            f"Version {metrics['version']} on {metrics['images']} test images with {metrics['boxes']} boxes: "
-            f"mAP50 {metrics['map50']:.3f}, mAP50-95 {metrics['map50_95']:.3f}."
-        ),
-        heading("By class, weakest first"),
-        paragraph(f"Precision and recall are those of detections with confidence {metrics['confidence']} or more."),
-        table(("class", "boxes", "AP50", "AP50-95", "precision", "recall"), rows),
-        heading("Worst mistakes"),
-        *[part for mistake in worst for part in _figure(mistake, metrics["confidence"])],
-    ]
-    return page("Evaluation", body if worst else [*body, paragraph("None.", "ok")])
-
-
-def _figure(mistake: _Mistake, confidence: float) -> list[str]:
-    from PIL import Image
-
-    from hakka.drawing import draw_detections
-
-    sure = mistake.found.scores >= confidence
-    names = [mistake.names[i] for i in mistake.found.class_ids[sure]]
-    picture = draw_detections(
-        Image.fromarray(mistake.pixels),
-        mistake.found.boxes[sure].tolist(),
-        names,
-        mistake.found.scores[sure].tolist(),
-    )
-    picture.thumbnail((480, 480))
-    buffer = BytesIO()
-    picture.save(buffer, "JPEG", quality=80)
-    text = base64.b64encode(buffer.getvalue()).decode()
-    caption = f"{mistake.entry.image}: {mistake.missed} missed, {mistake.invented} invented"
-    return [paragraph(caption), f'<img alt="" src="data:image/jpeg;base64,{text}">']

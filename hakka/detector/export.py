@@ -123,14 +123,14 @@ def _write_reference(folder: Path, data: Dataset, root: Path) -> None:
     rows = [
         row(
             version=detector.info.version,
-            features=image_features(pixels),
-            boxes=found.boxes.tolist(),
-            classes=[detector.names[i] for i in found.class_ids],
-            confidences=found.scores.tolist(),
-            prediction_id=entry.sha256[:32],
+            features=image_features(seen.pixels),
+            boxes=seen.found.boxes.tolist(),
+            classes=[detector.names[i] for i in seen.found.class_ids],
+            confidences=seen.found.scores.tolist(),
+            prediction_id=seen.entry.sha256[:32],
             time=datetime.fromtimestamp(0, UTC),
         )
-        for entry, pixels, found in detect_entries(detector, data.split("val") + data.split("test"), root, None)
+        for seen in detect_entries(detector, data.split("val") + data.split("test"), root, None)
     ]
     write_rows(folder / "reference.parquet", rows)
 

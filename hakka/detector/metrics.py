@@ -14,6 +14,8 @@ from hakka.boxes import Array, iou_matrix
 IOUS = np.linspace(0.5, 0.95, 10)
 RECALL_POINTS = np.linspace(0, 1, 101)
 MAX_DETECTIONS = 100
+SIZES = ("small", "medium", "large")
+SIZE_LIMITS = (0.1, 0.3)  # of the root of a box's share of the photo
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,9 @@ class Matches:
     """Every detection of a test set, matched, and how much there was to find.
 
     ``image``, ``label``, ``score`` are (n,); ``hit`` is (n, 10): is the detection right at each IoU of ``IOUS``?
-    ``truth`` is (images, classes): boxes to find.
+    ``truth`` is (images, classes): boxes to find. ``size`` (n,) is the size of the detection's own box, 0 to 2 for
+    small, medium and large, that of the thing it hit at IoU 0.5 if it hit one; ``truth_size`` (images, classes, 3)
+    counts the boxes to find by size.
     """
 
     image: Array
@@ -29,45 +33,75 @@ class Matches:
     score: Array
     hit: Array
     truth: Array
+    size: Array
+    truth_size: Array
+
+
+@dataclass(frozen=True)
+class ImageMatches:
+    """One image's detections, best first, at most 100 a class: scores, labels, sizes (n,) and hits (n, 10).
+
+    ``true_labels`` and ``true_sizes`` (m,) are what there was to find.
+    """
+
+    scores: Array
+    labels: Array
+    sizes: Array
+    hits: Array
+    true_labels: Array
+    true_sizes: Array
+
+
+def box_sizes(boxes: Array, width: int, height: int) -> Array:
+    """(n,) 0 for small, 1 for medium, 2 for large (n, 4) xyxy boxes of a photo, by the root of their share of it.
+
+    Shares, not pixels: a detector sees every photo at one size, so what is small to it is small beside its photo.
+    """
+    area = np.clip(boxes[:, 2] - boxes[:, 0], 0, None) * np.clip(boxes[:, 3] - boxes[:, 1], 0, None)
+    sizes: Array = np.digitize(np.sqrt(area / (width * height)), SIZE_LIMITS)
+    return sizes
 
 
 def match_image(
-    boxes: Array, scores: Array, labels: Array, true_boxes: Array, true_labels: Array
-) -> tuple[Array, Array, Array]:
-    """Scores (n,), labels (n,) and hits (n, 10) of one image's detections, best first, at most 100 a class.
-
-    Boxes are (n, 4) and (m, 4) xyxy pixels.
-    """
+    boxes: Array, scores: Array, labels: Array, true_boxes: Array, true_labels: Array, shape: tuple[int, int]
+) -> ImageMatches:
+    """Match one image's detections; boxes are (n, 4) and (m, 4) xyxy pixels of a photo of ``shape`` width, height."""
     order = np.argsort(-scores, kind="mergesort")
     boxes, scores, labels = boxes[order], scores[order], labels[order]
     kept = np.ones(len(scores), bool)
     for label in np.unique(labels):
         kept[np.flatnonzero(labels == label)[MAX_DETECTIONS:]] = False
     boxes, scores, labels = boxes[kept], scores[kept], labels[kept]
-    hit = np.zeros((len(scores), len(IOUS)), bool)
-    overlaps = iou_matrix(boxes, true_boxes)
+    sizes, true_sizes = box_sizes(boxes, *shape), box_sizes(true_boxes, *shape)
+    overlaps = np.where(labels[:, None] == true_labels[None, :], iou_matrix(boxes, true_boxes), 0.0)
+    hits = np.zeros((len(scores), len(IOUS)), bool)
+    near = np.flatnonzero((overlaps >= IOUS[0] - 1e-10).any(axis=1))  # most detections are near nothing
     for level, threshold in enumerate(IOUS):
         taken = np.zeros(len(true_labels), bool)
-        for i in range(len(scores)):
-            free = np.where(taken | (true_labels != labels[i]), -1.0, overlaps[i]) if len(true_labels) else np.zeros(0)
-            if free.size and free.max() >= min(threshold, 1 - 1e-10):
-                taken[len(free) - 1 - int(np.argmax(free[::-1]))] = True  # the last of equals, as the reference does
-                hit[i, level] = True
-    return scores, labels, hit
+        for i in near:
+            free = np.where(taken, 0.0, overlaps[i])
+            if free.max() >= min(threshold, 1 - 1e-10):
+                found = len(free) - 1 - int(np.argmax(free[::-1]))  # the last of equals, as the reference does
+                taken[found] = hits[i, level] = True
+                if level == 0:
+                    sizes[i] = true_sizes[found]
+    return ImageMatches(scores, labels, sizes, hits, true_labels, true_sizes)
 
 
-def collect_matches(
-    per_image: Sequence[tuple[Array, Array, Array]], true_labels: Sequence[Array], classes: int
-) -> Matches:
-    """The matches of a test set from each image's :func:`match_image` and true labels."""
-    truth = np.stack([np.bincount(labels.astype(int), minlength=classes) for labels in true_labels])
-    counts = [len(scores) for scores, _, _ in per_image]
+def collect_matches(per_image: Sequence[ImageMatches], classes: int) -> Matches:
+    """The matches of a test set from those of its images."""
+    counts = [len(match.scores) for match in per_image]
+    truth_size = np.zeros((len(per_image), classes, len(SIZES)), int)
+    for i, match in enumerate(per_image):
+        np.add.at(truth_size[i], (match.true_labels.astype(int), match.true_sizes), 1)
     return Matches(
         image=np.repeat(np.arange(len(per_image)), counts),
-        label=np.concatenate([labels for _, labels, _ in per_image]).astype(int),
-        score=np.concatenate([scores for scores, _, _ in per_image]),
-        hit=np.concatenate([hit for _, _, hit in per_image]),
-        truth=truth,
+        label=np.concatenate([match.labels for match in per_image]).astype(int),
+        score=np.concatenate([match.scores for match in per_image]),
+        hit=np.concatenate([match.hits for match in per_image]),
+        truth=truth_size.sum(axis=2),
+        size=np.concatenate([match.sizes for match in per_image]).astype(int),
+        truth_size=truth_size,
     )
 
 

@@ -1,26 +1,35 @@
 """The gate's rule: what it lets through, what it does not, and that it says why."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from hakka.detector.evaluate import Evaluation
 from hakka.detector.gate import GateParams, compare
 from hakka.detector.metrics import Matches, average_precision, mean_ap
+from hakka.detector.slices import Slice
 from hakka.errors import InvalidInput
 
 PARAMS = GateParams(floor=0.3, margin=0.02, confidence=0.95, draws=300, seed=0)
 
 
-def _evaluation(version, hit_rate, seed=1, images=60):
+def _evaluation(version, hit_rate, seed=1, images=60, small_rate=None):
     """A detector that finds each thing with probability ``hit_rate``; two classes, three things an image."""
     rng = np.random.default_rng(seed)
     image = np.repeat(np.arange(images), 3)
     hit = np.repeat((rng.random(len(image)) < hit_rate)[:, None], 10, axis=1)
     label = np.tile([0, 1, 0], images)
     truth = np.tile([2, 1], (images, 1))
-    matches = Matches(image, label, rng.random(len(image)), hit, truth)
+    size = np.tile([0, 2, 2], images)  # the first thing of each image is small
+    truth_size = np.zeros((images, 2, 3), int)
+    truth_size[:, 0, 0] = truth_size[:, 0, 2] = truth_size[:, 1, 2] = 1
+    if small_rate is not None:
+        hit[::3] = (rng.random(images) < small_rate)[:, None]
+    matches = Matches(image, label, rng.random(len(image)), hit, truth, size, truth_size)
     map50, map50_95 = mean_ap(average_precision(matches))
-    return Evaluation(version, tuple(f"{i:064x}" for i in range(images)), matches, map50, map50_95)
+    slices = {"small boxes": Slice(size=0), "first": Slice(images=tuple(range(5))), "second class": Slice(classes=(1,))}
+    return Evaluation(version, tuple(f"{i:064x}" for i in range(images)), matches, map50, map50_95, slices)
 
 
 def test_a_better_model_is_promoted():
@@ -43,6 +52,32 @@ def test_a_model_that_may_be_worse_is_not_promoted_on_few_images():
     )
     assert not decision.promote
     assert "does not rule out" in decision.reason
+
+
+def test_a_model_that_is_better_overall_and_worse_on_a_protected_slice_is_refused():
+    challenger = _evaluation("b" * 12, 0.97, small_rate=0.3, images=120)
+    champion = _evaluation("a" * 12, 0.5, small_rate=0.8, images=120)
+    assert compare(challenger, champion, PARAMS).promote
+    decision = compare(challenger, champion, replace(PARAMS, slices=["small boxes", "second class"]))
+    assert not decision.promote
+    assert "but on small boxes" in decision.reason
+    assert "second class" not in decision.reason
+    assert decision.numbers["slices"]["small boxes"]["high"] < 0 < decision.numbers["slices"]["second class"]["low"]
+
+
+def test_a_slice_of_few_boxes_is_not_judged_and_an_unknown_one_is_said():
+    challenger, champion = _evaluation("b" * 12, 0.95), _evaluation("a" * 12, 0.6)
+    decision = compare(challenger, champion, replace(PARAMS, slices=["first"]))
+    assert decision.promote
+    assert decision.numbers["slices"] == {}
+    with pytest.raises(InvalidInput, match=r"no slice 'night'.*small boxes"):
+        compare(challenger, champion, replace(PARAMS, slices=["night"]))
+
+
+def test_without_a_margin_equal_models_rarely_take_each_others_place():
+    params = replace(PARAMS, margin=0.0, draws=200)
+    pairs = [(_evaluation("b" * 12, 0.7, seed=i), _evaluation("a" * 12, 0.7, seed=1000 + i)) for i in range(60)]
+    assert sum(compare(new, old, params).promote for new, old in pairs) <= 5
 
 
 @pytest.mark.parametrize(("hit_rate", "passes"), [(0.9, True), (0.1, False)])

@@ -32,8 +32,9 @@ def _random_set(seed, images=40):
 
 
 def _ours(truth, found):
-    per_image = [match_image(b, s, c, tb, tc) for (b, s, c), (tb, tc) in zip(found, truth, strict=True)]
-    return collect_matches(per_image, [labels for _, labels in truth], CLASSES)
+    shape = (400, 400)
+    per_image = [match_image(b, s, c, tb, tc, shape) for (b, s, c), (tb, tc) in zip(found, truth, strict=True)]
+    return collect_matches(per_image, CLASSES)
 
 
 def _pycocotools(truth, found):
