@@ -9,6 +9,7 @@ import numpy as np
 
 from hakka.boxes import Array
 from hakka.detector.evaluate import Evaluation, read_evaluation
+from hakka.detector.impact import recipe_impact
 from hakka.detector.metrics import RECALL_POINTS, Matches
 from hakka.detector.slices import take_slice
 from hakka.errors import InvalidInput
@@ -57,7 +58,7 @@ class Decision:
 
 
 def decide(challenger: Path, champion: Path, out: Path, params: GateParams) -> Decision:
-    """Compare two evaluation folders and write ``out``/decision.json.
+    """Compare two evaluation folders and write ``out``/decision.json, with what the change means for recipes.
 
     ``champion`` may be an evaluation that says that there is no champion.
 
@@ -69,7 +70,7 @@ def decide(challenger: Path, champion: Path, out: Path, params: GateParams) -> D
         raise InvalidInput(f"{challenger}: the challenger's evaluation holds no model")
     decision = compare(new, old, params)
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "decision.json", asdict(decision))
+    write_json(out / "decision.json", asdict(decision) | {"impact": recipe_impact(challenger, champion)})
     return decision
 
 
