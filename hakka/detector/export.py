@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 from hakka import __version__
 from hakka.data.dataset import Dataset, load_dataset
 from hakka.detector.checkpoint import Checkpoint, load_checkpoint
+from hakka.detector.decode import decode_image
 from hakka.detector.engine import load_openvino
 from hakka.detector.evaluate import detect_entries, measure_map50
 from hakka.detector.modelfile import (
@@ -21,13 +23,17 @@ from hakka.detector.modelfile import (
     digest_files,
     model_version,
 )
+from hakka.detector.quantize import quantize
 from hakka.detector.runtime import image_features, load_detector
 from hakka.detector.torch_compat import load_ultralytics
 from hakka.errors import InvalidInput
-from hakka.files import whole_folder, write_json
+from hakka.files import link_file, whole_folder, write_json
 from hakka.monitor.log import row, write_rows
 from hakka.params import read_section
 from hakka.settings import read_settings
+
+LOGGER = logging.getLogger(__name__)
+PRECISIONS = ("fp32", "int8")
 
 
 @dataclass(frozen=True)
@@ -35,13 +41,23 @@ class ExportParams:
     """Section ``export`` of params.yaml.
 
     ``nms_free_budget``: mAP50 on the val images that an NMS-free head may cost before the head with NMS is taken.
+    ``precision``: fp32 or int8; ``int8_budget``: mAP50 on the val images that int8 may cost, beyond it fp32 is served;
+    ``calibration_images``: training images from which int8 takes its ranges.
     """
 
     nms_free_budget: float
+    precision: str
+    int8_budget: float
+    calibration_images: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.nms_free_budget <= 1:
-            raise InvalidInput(f"export.nms_free_budget must be from 0 to 1, got {self.nms_free_budget}")
+        for name in ("nms_free_budget", "int8_budget"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InvalidInput(f"export.{name} must be from 0 to 1, got {getattr(self, name)}")
+        if self.precision not in PRECISIONS:
+            raise InvalidInput(f"export.precision must be {' or '.join(PRECISIONS)}, got {self.precision!r}")
+        if self.calibration_images < 1:
+            raise InvalidInput(f"export.calibration_images must be 1 or more, got {self.calibration_images}")
 
 
 def export(
@@ -63,8 +79,11 @@ def export(
     loaded = load_checkpoint(source)
     data = load_dataset(dataset)
     load_ultralytics(read_settings().home / "ultralytics")
+    params = params or read_section(ExportParams, "export")
     with whole_folder(out) as folder:
-        record = _choose_head(loaded, source, data, root, folder, params or read_section(ExportParams, "export"))
+        record = _choose_head(loaded, source, data, root, folder, params)
+        if params.precision == "int8":
+            record = _quantize_within_budget(record, data, root, folder, params)
         _write_reference(folder, data, root)
     return record
 
@@ -89,25 +108,60 @@ def _choose_head(
         return with_nms
 
 
+def _quantize_within_budget(
+    record: dict[str, Any], data: Dataset, root: Path, folder: Path, params: ExportParams
+) -> dict[str, Any]:
+    """Put the int8 model in the place of ``folder``'s OpenVINO model if that costs no more than the budget.
+
+    ``model.onnx`` stays fp32. Gives the record of what is served; both mAP50 stand in it.
+    """
+    with tempfile.TemporaryDirectory(prefix=".int8-", dir=folder.parent) as scratch:
+        other = Path(scratch)
+        entries = data.split("train")[:: max(1, len(data.split("train")) // params.calibration_images)]
+        images = (decode_image((root / entry.image).read_bytes()) for entry in entries[: params.calibration_images])
+        for name in ("model.onnx", "weights.safetensors"):
+            link_file(folder / name, other / name)
+        quantize(folder / "model.xml", other / "model.xml", images, record["imgsz"])
+        quantized = _write_record(other, record)
+        full, low = (measure_map50(load_detector(path), data, "val", root) for path in (folder, other))
+        taken = full - low <= params.int8_budget
+        measured = {"val_map50_fp32": round(full, 6), "val_map50_int8": round(low, 6), "budget": params.int8_budget}
+        print(
+            f"val mAP50 is {full:.3f} in fp32 and {low:.3f} in int8: exported {'int8' if taken else 'fp32'}", flush=True
+        )
+        if not taken:
+            LOGGER.warning("int8 costs %.3f mAP50, more than its budget of %.3f", full - low, params.int8_budget)
+            return _write_record(folder, record | {"int8": measured})
+        for name in ("model.xml", "model.bin"):
+            (other / name).replace(folder / name)
+        return _write_record(folder, quantized | {"precision": "int8", "int8": measured})
+
+
 def _write_model(
     checkpoint: Checkpoint, source: Path, data: Dataset, folder: Path, *, nms_free: bool
 ) -> dict[str, Any]:
     shutil.copyfile(source, folder / "weights.safetensors")
     _write_onnx(checkpoint, folder / "model.onnx", nms_free=nms_free)
     _write_openvino(folder / "model.onnx", folder / "model.xml")
-    files = digest_files(folder)
     record: dict[str, Any] = {
         "format": FORMAT,
         "name": "hakka",
-        "version": model_version(files, checkpoint.names, checkpoint.imgsz),
         "names": list(checkpoint.names),
         "imgsz": checkpoint.imgsz,
         "thresholds": {"confidence": DEFAULT_CONFIDENCE, "iou": DEFAULT_IOU},
         "nms_free": nms_free,
-        "files": files,
+        "precision": "fp32",
         "data": {"digest": data.digest},
         "code": {"version": __version__},
     }
+    return _write_record(folder, record)
+
+
+def _write_record(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Write ``model.json``: the record with the digests of the folder's files and the version that they make."""
+    files = digest_files(folder)
+    version = model_version(files, tuple(record["names"]), record["imgsz"])
+    record = record | {"files": files, "version": version}
     write_json(folder / "model.json", record)
     return record
 

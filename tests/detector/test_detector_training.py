@@ -15,11 +15,13 @@ import torch
 from hakka.data.convert import convert
 from hakka.data.dataset import load_dataset
 from hakka.data.sample import write_sample
+from hakka.detector import export as export_module
 from hakka.detector.checkpoint import load_checkpoint
+from hakka.detector.decode import decode_image
 from hakka.detector.evaluate import evaluate, evaluate_champion, read_evaluation
-from hakka.detector.export import export
+from hakka.detector.export import ExportParams, export
 from hakka.detector.modelfile import read_model_info
-from hakka.detector.runtime import decode_image, load_detector, read_output
+from hakka.detector.runtime import load_detector, read_output
 from hakka.detector.torch_compat import load_ultralytics, network
 from hakka.detector.train import TrainParams, train
 from hakka.detector.weights import STARTER, find_start
@@ -271,3 +273,29 @@ class Bomb:
 
     def __reduce__(self):
         return (open, ("bombed", "w"))
+
+
+def test_int8_is_served_within_its_budget_and_finds_the_same_things(work, tmp_path):
+    params = read_section(ExportParams, "export", precision="int8", int8_budget=1.0, calibration_images=8)
+    record = export(work / "training", work / "dataset", work / "data", tmp_path / "model", params)
+    info = read_model_info(tmp_path / "model")
+    assert (record["precision"], info.raw["precision"]) == ("int8", "int8")
+    assert info.version != read_model_info(work / "model").version
+    assert (tmp_path / "model" / "model.bin").stat().st_size < 0.6 * (work / "model" / "model.bin").stat().st_size
+    assert (tmp_path / "model" / "model.onnx").read_bytes() == (work / "model" / "model.onnx").read_bytes()
+    evaluate(tmp_path / "model", work / "dataset", work / "data", tmp_path / "evaluation")
+    full, low = (read_evaluation(path).map50 for path in (work / "evaluation", tmp_path / "evaluation"))
+    assert low > 0.5 * full > 0
+
+
+def test_int8_beyond_its_budget_is_not_served(work, tmp_path, monkeypatch, caplog):
+    """The quantiser is given black pictures only, which spoils its ranges."""
+    blind = export_module.quantize
+    black = [np.zeros((32, 32, 3), np.uint8)]
+    monkeypatch.setattr(export_module, "quantize", lambda model, out, images, size: blind(model, out, black, size))
+    params = read_section(ExportParams, "export", precision="int8", int8_budget=0.0, calibration_images=1)
+    record = export(work / "training", work / "dataset", work / "data", tmp_path / "model", params)
+    assert record["int8"]["val_map50_int8"] < record["int8"]["val_map50_fp32"]
+    assert record["precision"] == read_model_info(tmp_path / "model").raw["precision"] == "fp32"
+    assert record["version"] == read_model_info(work / "model").version
+    assert "more than its budget" in caplog.text
