@@ -1,4 +1,4 @@
-"""A model in eight bits: smaller and faster, calibrated on training images. Whether it may ship is measured elsewhere."""
+"""A model in eight bits: smaller and faster, calibrated on training images. Whether it may ship is told elsewhere."""
 
 import logging
 import re
