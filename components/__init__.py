@@ -1,6 +1,13 @@
 """The steps of Hakka's pipelines: a signature, an image and a call into ``hakka`` each."""
 
-from components.data import accept_dataset, convert_annotations, fingerprint_data, validate_dataset
+from components.data import (
+    accept_dataset,
+    convert_annotations,
+    list_images,
+    prepare_data,
+    scan_images,
+    validate_dataset,
+)
 from components.detector import evaluate_champion, evaluate_detector, export_detector, train_detector
 from components.release import decide_promotion, deploy_model, keep_champion, promote_model
 from components.tracking import track_run
@@ -13,9 +20,11 @@ __all__ = [
     "evaluate_champion",
     "evaluate_detector",
     "export_detector",
-    "fingerprint_data",
     "keep_champion",
+    "list_images",
+    "prepare_data",
     "promote_model",
+    "scan_images",
     "track_run",
     "train_detector",
     "validate_dataset",

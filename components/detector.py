@@ -1,7 +1,7 @@
 """Steps that train, export and measure a detector."""
 
 from kfp import dsl
-from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
+from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
 
 from hakka.images import TRAIN_IMAGE
 
@@ -69,6 +69,7 @@ def evaluate_detector(
     model: Input[Model],
     evaluation: Output[Artifact],
     metrics: Output[Metrics],
+    confusion: Output[ClassificationMetrics],
     report: Output[HTML],
 ) -> None:
     """Measure the exported detector on the test images.
@@ -79,13 +80,15 @@ def evaluate_detector(
         model: Model folder.
         evaluation: Metrics, and per image what the gate compares.
         metrics: Mean average precision at IoU 0.5 and over 0.5 to 0.95.
-        report: Metrics by class and pictures of the worst mistakes.
+        confusion: Which class is taken for which.
+        report: Metrics by class and slice, and pictures of the worst mistakes.
     """
     from hakka.detector.evaluate import evaluate
-    from hakka.run import paths, present
+    from hakka.run import paths, present, present_confusion
 
     result = evaluate(*paths(model, dataset, data, evaluation))
     present(result, metrics, *paths(evaluation, report))
+    present_confusion(result, confusion)
 
 
 @dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
-def xyxy_to_cxcywh(boxes: Array, width: int, height: int) -> Array:
-    """(n, 4) pixel corners as (n, 4) normalised centre and size."""
+def xyxy_to_cxcywh(boxes: Array, width: int | Array, height: int | Array) -> Array:
+    """(n, 4) pixel corners as (n, 4) normalised centre and size; width and height are one, or (n,), in pixels."""
     left, top, right, bottom = boxes.reshape(-1, 4).T
     return np.stack(
         [(left + right) / 2 / width, (top + bottom) / 2 / height, (right - left) / width, (bottom - top) / height],

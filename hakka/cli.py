@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from hakka import __version__
 from hakka.errors import HakkaError, InvalidInput
-from hakka.verbs import data, loop, models, use
+from hakka.verbs import data, loop, models, runs, use, versions
 
 EXAMPLE = "example: hakka run --data photos   (then: hakka up)"
 
@@ -49,6 +49,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"hakka {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for part in (data, models, loop, use):
+    for part in (data, versions, models, runs, loop, use):
         part.add_verbs(verbs)
     return parser

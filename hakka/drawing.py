@@ -32,7 +32,7 @@ def text_colour(background: Colour) -> Colour:
 
 
 def draw_detections(
-    image: Image.Image, boxes: Sequence[Sequence[float]], names: Sequence[str], scores: Sequence[float]
+    image: Image.Image, boxes: Sequence[Sequence[float]], names: Sequence[str], scores: Sequence[float] | None = None
 ) -> Image.Image:
     """A copy of ``image`` (RGB) with each box, its name and its confidence; the image itself is not changed.
 
@@ -40,7 +40,8 @@ def draw_detections(
         image: any mode; a transparent one is laid on white.
         boxes: n corners (left, top, right, bottom) in pixels of ``image``; parts outside of it are not drawn.
         names: n class names; underscores are shown as spaces.
-        scores: n confidences from 0 to 1. A surer box is drawn over a less sure one.
+        scores: n confidences from 0 to 1. A surer box is drawn over a less sure one. None for boxes that people drew:
+            a later one is drawn over an earlier one, and no confidence is written.
 
     Raises:
         ValueError: the three have different lengths.
@@ -50,8 +51,9 @@ def draw_detections(
     short = min(picture.size)
     line = max(2, round(short / 180))
     font = _load_font(max(11, round(short / 38)))
-    found = sorted(zip(boxes, names, scores, strict=True), key=lambda item: float(item[2]))
-    shown = [(_clip(box, picture.size), name, float(score)) for box, name, score in found]
+    sure = [None] * len(boxes) if scores is None else [float(score) for score in scores]
+    found = sorted(zip(boxes, names, sure, strict=True), key=lambda item: item[2] or 0.0)
+    shown = [(_clip(box, picture.size), name, score) for box, name, score in found]
     for box, name, _ in shown:
         draw.rectangle(box, outline=class_colour(name), width=line)
     taken: list[Corners] = []
@@ -88,13 +90,13 @@ def _draw_label(
     draw: ImageDraw.ImageDraw,
     box: Corners,
     name: str,
-    score: float,
+    score: float | None,
     font: Font,
     size: tuple[int, int],
     taken: Sequence[Corners],
 ) -> Corners:
     """Write one label on its class colour and return the place that it took."""
-    text = f"{name.replace('_', ' ')} {score:.0%}"
+    text = name.replace("_", " ") + ("" if score is None else f" {score:.0%}")
     left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
     pad = max(2, round((bottom - top) / 4))
     place = _label_place(box, right - left + 2 * pad, bottom - top + 2 * pad, size, taken)

@@ -1,16 +1,20 @@
 """Writing whole: a file or folder appears by rename, or not at all."""
 
+import fcntl
+import glob
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hakka.errors import InvalidInput
+
+_NEXT, _LAST = ".next-", ".last-"  # scratch folders: what will be at a path, what was
 
 
 def sha256_file(path: Path) -> str:
@@ -24,13 +28,14 @@ def canonical_json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def write_whole(path: Path, content: bytes | str) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A scratch file beside ``path``, open to write, that replaces it on a clean exit and is removed on any other."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
@@ -38,6 +43,21 @@ def write_whole(path: Path, content: bytes | str) -> None:
     except BaseException:
         os.unlink(name)
         raise
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part."""
+    with whole_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's names to the disk: a rename survives a power cut only once this was done."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -61,22 +81,70 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A scratch folder beside ``path`` that replaces it on a clean exit and is removed on any other."""
+    """A scratch folder beside ``path`` that replaces it on a clean exit and is removed on any other.
+
+    What a process that was killed left behind of such folders is removed first.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    _remove_abandoned(path)
+    with ExitStack() as locks:
+        scratch = locks.enter_context(_scratch(path, _NEXT))
+        try:
+            scratch.chmod(0o755)
+            yield scratch
+            if path.exists():
+                old = locks.enter_context(_scratch(path, _LAST))
+                os.replace(path, old / path.name)
+                os.replace(scratch, path)
+                shutil.rmtree(old)
+            else:
+                os.replace(scratch, path)
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _scratch(path: Path, kind: str) -> Iterator[Path]:
+    """An empty folder beside ``path``; while it is in use it is locked, which ends with the process."""
+    while True:
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}{kind}"))
+        with _locked(folder) as is_locked:
+            if is_locked is not False and folder.is_dir():  # else another process took it for an abandoned one
+                yield folder
+                return
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what processes that are gone left beside ``path``; a folder that was about to be replaced comes back."""
+    for kind in (_LAST, _NEXT):
+        for folder in path.parent.glob(f".{glob.escape(path.name)}{kind}*"):
+            with _locked(folder) as is_locked:
+                if is_locked and kind == _LAST and not path.exists() and (folder / path.name).is_dir():
+                    os.replace(folder / path.name, path)
+                if is_locked:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool | None]:
+    """True while the folder is locked; False if another process has the lock; None if it is gone or has no locks."""
     try:
-        scratch.chmod(0o755)
-        yield scratch
-        if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-            os.replace(path, old / path.name)
-            os.replace(scratch, path)
-            shutil.rmtree(old)
-        else:
-            os.replace(scratch, path)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        yield None
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_locked: bool | None = True
+    except BlockingIOError:
+        is_locked = False
+    except OSError:  # some file systems
+        is_locked = None
+    try:
+        yield is_locked
+    finally:
+        os.close(handle)
 
 
 def link_file(source: Path, target: Path) -> None:

@@ -7,7 +7,7 @@ import html
 import math
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,6 +73,40 @@ def present(report: Mapping[str, Any], metrics: Artifact, folder: Path | None = 
     write_json(Path(metrics.path), figures(report))
     if folder is not None and page is not None:
         write_whole(page, (folder / "report.html").read_bytes())
+
+
+def check_dataset(dataset: Path, root: Path, out: Path, shards: Sequence[Path], source: str) -> dict[str, Any]:
+    """Run the data checks from what the shards saw, against the last accepted version of ``source``; the report.
+
+    Raises:
+        InvalidInput: the shards are not those of one scan, or the dataset or its checks cannot be read.
+    """
+    from hakka.data.shards import read_shards
+    from hakka.quality.profile import last_profile
+    from hakka.quality.validate import validate
+    from hakka.settings import read_settings
+
+    against = last_profile(read_settings().home, source)
+    return validate(dataset, root, out, scans=read_shards(shards), against=against)
+
+
+def accept_data(validation: Path, source: str) -> None:
+    """Make a version of ``source`` whose checks passed the one that the next is compared with.
+
+    Raises:
+        CheckFailed: as ``require_passed``.
+    """
+    from hakka.quality.profile import remember_profile
+    from hakka.settings import read_settings
+
+    require_passed(validation)
+    remember_profile(validation, read_settings().home, source)
+
+
+def present_confusion(evaluation: Mapping[str, Any], chart: Any) -> None:
+    """Show an evaluation's confusion matrix on a dashboard; ``chart`` is a pipeline's ClassificationMetrics."""
+    chart.log_confusion_matrix([*evaluation["per_class"], "nothing"], evaluation["confusion"])
+    write_json(Path(chart.path), evaluation["confusion"])
 
 
 def require_passed(validation: Path) -> None:
@@ -155,6 +189,7 @@ def collect_run(sources: Sources, version: str, origin: Mapping[str, str]) -> di
         "decision": "promote" if verdict["promote"] else "keep",
         "reason": verdict["reason"],
         "numbers": verdict.get("numbers", {}),
+        "impact": verdict.get("impact", {}),
         "version": version or None,
         "paths": {
             "conversion": str(sources.dataset / "report.html"),
@@ -179,6 +214,8 @@ def count_entries(converted: Mapping[str, Any]) -> dict[str, int]:
 
 def summarize_run(record: Mapping[str, Any]) -> str:
     """The record in a few lines for a person."""
+    from hakka.detector.impact import impact_sentence
+
     counts, metrics = record["counts"], record["metrics"]
     refused = f"refused {counts['refused_images']} images, {counts['refused_boxes']} boxes"
     return "\n".join(
@@ -186,6 +223,7 @@ def summarize_run(record: Mapping[str, Any]) -> str:
             f"data      {counts['images']} images, {counts['boxes']} boxes ({counts['clipped']} clipped); {refused}",
             f"detector  mAP50 {metrics['map50']:.3f}, mAP50-95 {metrics['map50_95']:.3f} on the test images",
             f"gate      {record['decision']}: {record['reason']}",
+            *([f"recipes   {impact_sentence(record['impact'])}"] if record.get("impact") else []),
             f"champion  {record['version'] or 'none'}",
         )
     )

@@ -10,7 +10,10 @@ from typing import Any
 from hakka.errors import HakkaError
 from hakka.signals import Interrupted, interruptible
 
-RUN_OPTIONS = ("data", "annotation_format", "weights", "model", "epochs", "imgsz", "batch", "seed", "device", "target")
+RUN_OPTIONS = (
+    *("data", "data_revision", "annotation_format", "shards"),
+    *("weights", "model", "epochs", "imgsz", "batch", "seed", "device", "target"),
+)
 RUN_EXAMPLE = "example: hakka run --data photos --epochs 20 --imgsz 320"
 SUBMIT_EXAMPLE = "example: hakka submit --host http://localhost:8888 --param data=/var/lib/hakka/data"
 SCHEDULE_EXAMPLE = "example: hakka schedule --host http://localhost:8888 --cron '0 0 3 * * 1'"
@@ -42,7 +45,16 @@ def build_parser() -> argparse.ArgumentParser:
 
     run = _add_command(commands, "run", "run the training pipeline on this machine", RUN_EXAMPLE)
     run.add_argument("--data", required=True, metavar="DIR", help="folder of photos and annotation files")
-    run.add_argument("--format", dest="annotation_format", metavar="F", help="auto, coco or yolo (default: auto)")
+    run.add_argument(
+        "--revision",
+        dest="data_revision",
+        metavar="REV",
+        help="git revision of the data under DVC (default: as it lies)",
+    )
+    run.add_argument(
+        "--format", dest="annotation_format", metavar="F", help="annotation format, as of hakka convert (default: auto)"
+    )
+    run.add_argument("--shards", type=int, metavar="N", help="steps that share the look at the images (default: 1)")
     run.add_argument("--weights", metavar="W", help="weights to start from (default: train.weights of params.yaml)")
     run.add_argument("--model", metavar="M", help="architecture, such as yolo26n (default: that of the weights)")
     for name, text in (

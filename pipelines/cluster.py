@@ -1,6 +1,6 @@
 """What the steps need of a cluster. A local run ignores all of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
@@ -11,9 +11,12 @@ HOME = "/var/lib/hakka"
 
 @dataclass(frozen=True)
 class ClusterParams:
-    """Section ``cluster`` of params.yaml: what a training step asks for. Sizes in the notation of Kubernetes.
+    """Section ``cluster`` of params.yaml: what the steps ask for. Sizes in the notation of Kubernetes.
 
-    ``gpus`` counts devices of the resource ``gpu``; 0 trains on the CPU.
+    ``gpus`` counts devices of the resource ``gpu``; 0 trains on the CPU. The training step runs on nodes with the
+    labels of ``node_selector``, also on those whose taints ``tolerations`` names (key, operator, value, effect). It is
+    tried again ``retries`` times, each time from its last epoch, and each try may take ``deadline_minutes`` (0: no
+    limit). The ``scan_`` sizes are those of one shard, of which at most ``scans_at_once`` run.
     """
 
     cpus: str = "4"
@@ -21,6 +24,13 @@ class ClusterParams:
     shared_memory: str = "2Gi"
     gpu: str = "nvidia.com/gpu"
     gpus: int = 0
+    node_selector: dict[str, str] = field(default_factory=dict)
+    tolerations: list[dict[str, str]] = field(default_factory=list)
+    retries: int = 0
+    deadline_minutes: int = 0
+    scan_cpus: str = "2"
+    scan_memory: str = "2Gi"
+    scans_at_once: int = 8
 
 
 def keep_home(task: PipelineTask) -> PipelineTask:
@@ -41,7 +51,20 @@ def give_compute(task: PipelineTask, params: ClusterParams) -> PipelineTask:
     task.set_cpu_limit(params.cpus).set_memory_limit(params.memory)
     if params.gpus:
         task.set_accelerator_type(params.gpu).set_accelerator_limit(params.gpus)
+    for label, value in params.node_selector.items():
+        kubernetes.add_node_selector(task, label, value)
+    for toleration in params.tolerations:
+        kubernetes.add_toleration(task, **toleration)
+    if params.retries:
+        task.set_retry(params.retries, backoff_duration="60s")
+    if params.deadline_minutes:
+        kubernetes.set_timeout(task, 60 * params.deadline_minutes)
     return task
+
+
+def give_scan_compute(task: PipelineTask, params: ClusterParams) -> PipelineTask:
+    """Ask for what one shard of the look at the images needs."""
+    return task.set_cpu_limit(params.scan_cpus).set_memory_limit(params.scan_memory)
 
 
 def always(task: PipelineTask) -> PipelineTask:

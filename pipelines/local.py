@@ -29,11 +29,12 @@ from hakka.signals import Interrupted, ignore_signals
 
 ROOT = Path(__file__).resolve().parent.parent
 SHAPES_RESULTS = ("kfp", "numpy", "pillow", "torch", "ultralytics", "openvino", "nncf")
-NEVER_REUSED = ("gate", "monitor", "cluster")  # sections of params.yaml that only steps read which always run
+SHAPES_NOTHING = ("gate", "monitor", "cluster", "scan")  # sections of params.yaml that no reused step reads
 GRACE = 5.0
 INTERRUPTED = 130
 KILLED = 137
 LOCK = ".lock"
+TURN = "-iteration-"  # what kfp.local puts into the name of such a folder
 
 
 def run_local(arguments: dict[str, Any], settings: Settings) -> tuple[int, dict[str, Any]]:
@@ -77,6 +78,7 @@ def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments with whole paths, after the checks that need no work."""
     from dataclasses import fields
 
+    from hakka.data.shards import ScanParams
     from hakka.deploy import TARGETS
     from hakka.detector.export import ExportParams
     from hakka.detector.gate import GateParams
@@ -88,6 +90,7 @@ def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
         raise InvalidInput(f"data: must be a folder of photos and annotations, got {data}")
     names = {field.name for field in fields(TrainParams)}
     params = read_section(TrainParams, "train", **{key: value for key, value in arguments.items() if key in names})
+    read_section(ScanParams, "scan", shards=arguments.get("shards"))
     read_section(GateParams, "gate")
     read_section(ExportParams, "export")
     if arguments.get("target", "auto") not in TARGETS:
@@ -110,13 +113,13 @@ def digest_code(weights: str, settings: Settings) -> str:
 
     files = [
         path
-        for folder in ("hakka", "components")
+        for folder in ("hakka", "components", "checks")
         for path in sorted((ROOT / folder).rglob("*"))
         if path.is_file() and path.suffix != ".pyc"
     ]
     found = [look_up(weights, settings), settings.weights, *(local_checkpoints(settings) if weights == "auto" else [])]
     starts = [path for path in found if path is not None and path.is_file()]
-    shaping = {name: section for name, section in read_params(PARAMS_FILE).items() if name not in NEVER_REUSED}
+    shaping = {name: section for name, section in read_params(PARAMS_FILE).items() if name not in SHAPES_NOTHING}
     digest = hashlib.sha256(f"{sys.version} {_versions()} {json.dumps(shaping, sort_keys=True)}".encode())
     for path in (*files, *starts):
         digest.update(f"\0{path}\0{hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
@@ -174,12 +177,19 @@ def _environment(folder: Path, settings: Settings, scratch: Path) -> dict[str, s
     }
 
 
+def step_folders(run: Path) -> list[Path]:
+    """The folder of every step that a run has started; those of a loop lie in a folder for each of its turns."""
+    places = list(run.glob("pipeline/*/*"))
+    turns = [place for place in places if TURN in place.name]
+    return [place for place in places if place not in turns] + [step for turn in turns for step in turn.iterdir()]
+
+
 def _settle(folder: Path, code: int, arguments: dict[str, Any]) -> dict[str, Any]:
     """The run's record; one is written here if the worker could not. A step that was cut off leaves nothing."""
     record = folder / "run.json"
     if record.is_file():
         return dict(read_json(record))
-    for step in folder.glob("pipeline/*/*"):
+    for step in step_folders(folder):
         if not (step / "executor_output.json").is_file():
             shutil.rmtree(step, ignore_errors=True)
     interrupted = code == INTERRUPTED

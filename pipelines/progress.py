@@ -1,12 +1,14 @@
 """kfp.local's chatter as plain lines: a step starts, speaks, and ends after so many seconds.
 
-kfp reports what it does through the root logger and prints what a step writes, indented, among rules, blank lines and a
-dump of the step's input. :class:`Progress` stands in both places: all goes to the log, what matters to the person.
+kfp reports what it does through the root logger and prints what a step writes among rules, blank lines and a dump of
+the step's input. :class:`Progress` stands in both places: all goes to the log, what matters to the person.
+Steps that run at once are each in a thread of their own, and so is what they say.
 """
 
 import io
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from typing import TextIO
 from hakka import errors
 
 SHORT_NAMES = {"evaluate-champion": "evaluate champion"}
+SHARDED = {"scan-images"}  # tasks that run in shards; which one it is stands in the dump of the step's input
 KFP_LINES = (
     "Looking for component",
     "Loading KFP component",
@@ -28,6 +31,7 @@ EXECUTOR = re.compile(r"\[KFP Executor [^\]]*\]: (.*)")
 STARTED = re.compile(r"Executing task '(.+)'")
 ENDED = re.compile(r"Task '(.+)' finished with status (SUCCESS|FAILURE)")
 REUSED = re.compile(r"Task (\S+) cache hit")
+SHARD = re.compile(r'"shard": "(\d+/\d+)"')
 OWN_ERROR = re.compile(r"hakka\.errors\.(\w+): (.*)")
 
 
@@ -48,6 +52,16 @@ class Failure:
     exit_code: int
 
 
+class _Voice(threading.local):
+    """What is known of the step that runs in this thread: its name, and where in its output it is."""
+
+    name = ""
+    started = 0.0
+    pending = ""
+    error = ""
+    waits_for_shard = in_dump = in_traceback = False
+
+
 class Progress(io.TextIOBase):
     """A text stream to print into, and a filter for the root logger."""
 
@@ -56,10 +70,8 @@ class Progress(io.TextIOBase):
         self.failure: Failure | None = None
         self._log = log
         self._show = show
-        self._pending = ""
-        self._started = 0.0
-        self._in_dump = self._in_traceback = False
-        self._error = ""
+        self._voice = _Voice()
+        self._lock = threading.RLock()
 
     def writable(self) -> bool:
         """Text may be written."""
@@ -67,50 +79,73 @@ class Progress(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Take a piece of what kfp prints; it is shown by whole lines."""
-        *lines, self._pending = (self._pending + text).split("\n")
-        for line in lines:
-            self._log.write(line + "\n")
-            self._take(line.removeprefix("    ").rstrip())
-        self._log.flush()
+        *lines, self._voice.pending = (self._voice.pending + text).split("\n")
+        with self._lock:
+            for line in lines:
+                self._log.write(line + "\n")
+                self._take(line.rstrip())
+            self._log.flush()
         return len(text)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Take a message of kfp's own; none goes further."""
         message = COLOUR.sub("", record.getMessage())
-        self._log.write(f"kfp: {message}\n")
-        if match := STARTED.search(message):
-            self._started, self._error = time.monotonic(), ""
-            self._in_dump = self._in_traceback = False
-            self._show(f"{label(match[1])}: started")
-        elif match := ENDED.search(message):
-            self._end(label(match[1]), failed=match[2] == "FAILURE")
-        elif match := REUSED.search(message):
-            self.steps.append(Step(label(match[1]), "reused", 0.0))
-            self._show(f"{label(match[1])}: reused from an earlier run")
+        with self._lock:
+            self._log.write(f"kfp: {message}\n")
+            if match := STARTED.search(message):
+                self._start(match[1])
+            elif match := ENDED.search(message):
+                self._end(failed=match[2] == "FAILURE")
+            elif match := REUSED.search(message):
+                self._reuse(label(match[1]))
         return False
 
-    def _end(self, name: str, *, failed: bool) -> None:
-        seconds = time.monotonic() - self._started
+    def _start(self, task: str) -> None:
+        voice = self._voice
+        voice.name, voice.started, voice.error = label(task), time.monotonic(), ""
+        voice.in_dump = voice.in_traceback = False
+        voice.waits_for_shard = task in SHARDED
+        if not voice.waits_for_shard:
+            self._show(f"{voice.name}: started")
+
+    def _end(self, *, failed: bool) -> None:
+        name, seconds = self._voice.name, time.monotonic() - self._voice.started
         self.steps.append(Step(name, "failed" if failed else "done", round(seconds, 3)))
         self._show(f"{name}: failed after {seconds:.1f} s" if failed else f"{name}: done in {seconds:.1f} s")
         if failed:
-            self.failure = explain(name, self._error, self._log.name)
+            self.failure = self.failure or explain(name, self._voice.error, self._log.name)
+
+    def _reuse(self, name: str) -> None:
+        """Say once that a step is reused, however many shards of it are."""
+        step = Step(name, "reused", 0.0)
+        if step not in self.steps:
+            self._show(f"{name}: reused from an earlier run")
+        self.steps.append(step)
 
     def _take(self, line: str) -> None:
+        voice = self._voice
         if match := EXECUTOR.match(line):
             line = match[1]
-            self._in_dump = line.startswith("Got executor_input")
-            if self._in_dump or line.startswith(KFP_LINES):
+            voice.in_dump = line.startswith("Got executor_input")
+            if voice.in_dump or line.startswith(KFP_LINES):
                 return
-        if self._in_dump:
-            self._in_dump = line != "}"
+        if voice.in_dump:
+            self._take_dump(line)
         elif line.startswith("Traceback (most recent call last)"):
-            self._in_traceback = True
-        elif self._in_traceback:
+            voice.in_traceback = True
+        elif voice.in_traceback:
             if line and not line.startswith(" "):
-                self._error, self._in_traceback = line, False
+                voice.error, voice.in_traceback = line, False
         elif line and not line.startswith(CHAIN_LINES) and line.strip("-"):
-            self._show(f"  {line}")
+            self._show(f"  {line}" if "/" not in voice.name else f"  {voice.name}: {line}")
+
+    def _take_dump(self, line: str) -> None:
+        voice = self._voice
+        voice.in_dump = line != "}"
+        if voice.waits_for_shard and (match := SHARD.search(line)):
+            voice.waits_for_shard = False
+            voice.name += "" if match[1] == "1/1" else f" {match[1]}"
+            self._show(f"{voice.name}: started")
 
 
 def label(task: str) -> str:

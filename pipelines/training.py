@@ -1,6 +1,6 @@
 """From photos and annotations to a detector that is served, if it deserves to be."""
 
-from typing import NamedTuple
+from typing import List, NamedTuple  # noqa: UP035  (kfp reads the type of a list from typing's form)
 
 from kfp import dsl
 from kfp.dsl import Artifact, Input, Model
@@ -13,17 +13,21 @@ from components import (
     evaluate_champion,
     evaluate_detector,
     export_detector,
-    fingerprint_data,
     keep_champion,
+    list_images,
+    prepare_data,
     promote_model,
+    scan_images,
     track_run,
     train_detector,
     validate_dataset,
 )
+from hakka.data.shards import ScanParams
 from hakka.detector.train import TrainParams
 from hakka.params import read_section
-from pipelines.cluster import HOME, ClusterParams, always, give_compute, keep_home
+from pipelines.cluster import HOME, ClusterParams, always, give_compute, give_scan_compute, keep_home
 
+SCAN = read_section(ScanParams, "scan")
 TRAIN = read_section(TrainParams, "train")
 CLUSTER = read_section(ClusterParams, "cluster")
 
@@ -34,6 +38,31 @@ class Outcome(NamedTuple):
     version: str
     reason: str
     record: Artifact
+
+
+@dsl.pipeline(name="scan-in-shards")
+def scan_in_shards(data: str, data_revision: str, annotation_format: str, shards: int) -> List[Artifact]:  # noqa: UP006
+    """Look at every image once, in as many steps as there are shards.
+
+    It is a pipeline of its own because kfp.local puts the turn's item in the place of any output of an earlier step
+    that a loop takes; what a loop takes of its pipeline's parameters is left alone.
+
+    Args:
+        data: Folder of photos and annotation files.
+        data_revision: Revision of that folder.
+        annotation_format: Format of the annotation files, or auto to find out.
+        shards: Number of shards.
+
+    Returns:
+        What was seen, of every shard.
+    """
+    listed = list_images(data=data, data_revision=data_revision, annotation_format=annotation_format, shards=shards)
+    with dsl.ParallelFor(listed.outputs["Output"], parallelism=CLUSTER.scans_at_once) as shard:
+        scanned = scan_images(data=data, data_revision=data_revision, images=listed.outputs["images"], shard=shard)
+    give_scan_compute(scanned, CLUSTER)
+    for task in (listed, scanned):
+        keep_home(task)
+    return dsl.Collected(scanned.outputs["scans"])
 
 
 @dsl.pipeline(name="promote-or-keep")
@@ -81,6 +110,7 @@ def training(
     data: str = f"{HOME}/data",
     data_revision: str = "",
     annotation_format: str = "auto",
+    shards: int = SCAN.shards,
     weights: str = TRAIN.weights,
     model: str = TRAIN.model,
     epochs: int = TRAIN.epochs,
@@ -92,15 +122,16 @@ def training(
 ) -> Outcome:
     """Photos and annotations in; a compared, promoted and served food detector out.
 
-    1. Name the state of the data, convert its annotations, check them.
+    1. Lay the wanted version of the data ready, look at its images in shards, convert its annotations, check them.
     2. Train on what the checks accept, export, and measure beside today's champion.
     3. Let the gate decide: promote and deploy, or keep the champion and say why.
     4. Write down what happened.
 
     Args:
         data: Folder of photos and annotation files.
-        data_revision: Revision of the data that you know, for example of DVC; empty to take a fingerprint.
+        data_revision: Git revision (tag, branch, commit) of that folder under DVC; empty for the folder as it lies.
         annotation_format: Format of the annotation files, or auto to find out.
+        shards: Steps that share the look at the images; any number gives the same dataset.
         weights: Weights to start from: auto, starter, scratch, a file, or a published name such as yolo26n.pt.
         model: Architecture, such as yolo26n; empty for that of the weights.
         epochs: Passes over the training images; 0 to choose by whether the weights know the classes.
@@ -113,14 +144,18 @@ def training(
     Returns:
         The champion's version after the run, what the gate said, and the run record.
     """
-    revision = fingerprint_data(data=data, data_revision=data_revision)
-    converted = convert_annotations(data=data, data_revision=revision.output, annotation_format=annotation_format)
+    prepared = prepare_data(data=data, data_revision=data_revision)
+    folder, revision = prepared.outputs["folder"], prepared.outputs["revision"]
+    scans = scan_in_shards(data=folder, data_revision=revision, annotation_format=annotation_format, shards=shards)
+    converted = convert_annotations(
+        data=folder, data_revision=revision, annotation_format=annotation_format, scans=scans.output
+    )
     dataset = converted.outputs["dataset"]
-    validated = validate_dataset(data=data, dataset=dataset)
-    accepted = accept_dataset(validation=validated.outputs["validation"])
+    validated = validate_dataset(data=folder, source=data, dataset=dataset, scans=scans.output)
+    accepted = accept_dataset(validation=validated.outputs["validation"], source=data)
 
     trained = train_detector(
-        data=data,
+        data=folder,
         dataset=dataset,
         weights=weights,
         model=model,
@@ -130,9 +165,9 @@ def training(
         seed=seed,
         device=device,
     ).after(accepted)
-    exported = export_detector(data=data, dataset=dataset, checkpoint=trained.outputs["checkpoint"])
-    measured = evaluate_detector(data=data, dataset=dataset, model=exported.outputs["model"])
-    champion = evaluate_champion(data=data, dataset=dataset).after(trained)
+    exported = export_detector(data=folder, dataset=dataset, checkpoint=trained.outputs["checkpoint"])
+    measured = evaluate_detector(data=folder, dataset=dataset, model=exported.outputs["model"])
+    champion = evaluate_champion(data=folder, dataset=dataset).after(trained)
 
     verdict = decide_promotion(challenger=measured.outputs["evaluation"], champion=champion.outputs["evaluation"])
     released = promote_or_keep(
@@ -141,12 +176,12 @@ def training(
         promote=verdict.outputs["promote"],
         reason=verdict.outputs["reason"],
         data=data,
-        data_revision=revision.output,
+        data_revision=revision,
         target=target,
     )
     tracked = track_run(
         data=data,
-        data_revision=revision.output,
+        data_revision=revision,
         run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
         version=released.output,
         dataset=dataset,
@@ -157,8 +192,8 @@ def training(
     )
 
     give_compute(trained, CLUSTER)
-    for task in (revision, converted, validated, trained, exported, measured, champion, tracked):
+    for task in (prepared, converted, validated, accepted, trained, exported, measured, champion, tracked):
         keep_home(task)
-    for task in (revision, champion, verdict, released, tracked):
+    for task in (prepared, accepted, champion, verdict, released, tracked):
         always(task)
     return Outcome(version=released.output, reason=verdict.outputs["reason"], record=tracked.outputs["record"])

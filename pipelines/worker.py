@@ -15,7 +15,8 @@ import sys
 import threading
 import time
 import warnings
-from contextlib import redirect_stdout, suppress
+from collections.abc import Callable
+from contextlib import nullcontext, redirect_stdout, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,24 +58,10 @@ def main(run_folder: Path, cache: Path, scratch: Path, arguments: dict[str, Any]
 
 def _run(run_folder: Path, cache: Path, scratch: Path, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """The record that the pipeline's last step wrote, or an empty one and ``progress.failure``."""
-    from kfp import local
-
     from pipelines.compiling import load_for_local
 
-    warnings.simplefilter("ignore")
-    root = logging.getLogger()
-    root.setLevel(logging.INFO)
-    root.addFilter(progress.filter)
-    local.init(
-        local.SubprocessRunner(use_venv=False),
-        pipeline_root=str(run_folder / "pipeline"),
-        workspace_root=str(scratch / "workspace"),
-        enable_caching=True,
-        cache_root=str(cache),
-    )
     try:
-        with redirect_stdout(progress):
-            outputs = load_for_local()(**arguments).outputs
+        outputs = run_here(load_for_local(), arguments, run_folder, cache, scratch, progress)
         return dict(read_json(Path(outputs["record"].path, "run.json")))
     except HakkaError as error:
         progress.failure = Failure(str(error), error.exit_code)
@@ -82,6 +69,41 @@ def _run(run_folder: Path, cache: Path, scratch: Path, arguments: dict[str, Any]
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         progress.failure = progress.failure or Failure(f"the pipeline stopped: {reason}", 2)
     return {}
+
+
+def run_here(
+    pipeline: Callable[..., Any],
+    arguments: dict[str, Any],
+    folder: Path,
+    cache: Path,
+    scratch: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    """The outputs of a pipeline that kfp.local runs in this process, with its steps under ``folder``/pipeline.
+
+    Raises:
+        RuntimeError: a step failed; which one and why is in ``progress.failure``.
+    """
+    from kfp import local
+    from kfp.local import logging_utils
+
+    logging_utils.indented_print = nullcontext  # kfp's swaps print for all threads, so shards would leave it swapped
+    warnings.simplefilter("ignore")
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    root.addFilter(progress.filter)
+    local.init(
+        local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(folder / "pipeline"),
+        workspace_root=str(scratch / "workspace"),
+        enable_caching=True,
+        cache_root=str(cache),
+    )
+    try:
+        with redirect_stdout(progress):
+            return dict(pipeline(**arguments).outputs)
+    finally:
+        root.removeFilter(progress.filter)
 
 
 def _show(line: str) -> None:

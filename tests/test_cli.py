@@ -19,6 +19,7 @@ VERBS = [
     "sample",
     "convert",
     "validate",
+    "data",
     "train",
     "export",
     "evaluate",
@@ -165,7 +166,7 @@ def test_recommend(hakka):
 
 
 def test_monitor_says_too_few_rows(hakka, tmp_path):
-    from hakka.monitor.log import row, write_rows
+    from hakka.monitor.rows import row, write_rows
 
     features = {"width": 10, "height": 10, "brightness": 100.0, "blur": 50.0}
     rows = [row(version="a" * 12, features=features, boxes=[], classes=[], confidences=[]) for _ in range(5)]

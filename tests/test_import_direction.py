@@ -17,20 +17,21 @@ ARROWS = {
     "app": {"app", "hakka"},
 }
 DETECTOR = tuple(
-    f"hakka/detector/{name}.py" for name in ("train", "evaluate", "export", "checkpoint", "weights", "torch_compat")
+    f"hakka/detector/{name}.py"
+    for name in ("train", "trainer", "snapshots", "evaluate", "export", "checkpoint", "weights", "torch_compat")
 )
 OWNERS = {
     "torch": DETECTOR,
     "torchvision": DETECTOR,
     "ultralytics": DETECTOR,
     "onnx": ("hakka/detector/export.py",),
-    "nncf": ("hakka/detector/export.py",),
+    "nncf": ("hakka/detector/quantize.py",),
     "openvino": ("hakka/detector/engine.py",),
-    "onnxruntime": ("hakka/detector/runtime.py",),
+    "onnxruntime": ("hakka/detector/engine.py",),
     "clearml": ("hakka/tracking.py",),
     "evidently": ("hakka/monitor/drift.py",),
     "kubernetes": ("hakka/deploy/",),
-    "dvc": ("hakka/data/versions.py",),
+    "dvc": ("hakka/data/dvc.py",),
     "kfp": ("components/", "pipelines/"),
     "kfp_server_api": ("pipelines/",),
     "kserve": ("serving/",),

@@ -3,25 +3,29 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+import orjson
 import yaml
 
 from hakka.boxes import Array
+from hakka.data.labels import label_texts, write_files
 from hakka.data.split import SPLITS
 from hakka.errors import InvalidInput, NotFound, Tampered
-from hakka.files import canonical_json, link_file, read_json, sha256_file, whole_folder
+from hakka.files import canonical_json, link_file, read_json, whole_folder
 
 FORMAT = 1
+ROOT_FILE = "root.json"
 _KINDS = ((b"\xff\xd8\xff", ".jpg"), (b"\x89PNG\r\n\x1a\n", ".png"), (b"RIFF", ".webp"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageEntry:
     """One image of a dataset: a line of ``index.jsonl``.
 
@@ -38,6 +42,9 @@ class ImageEntry:
     split: str
     boxes: int
     group: str
+
+
+_FIELDS: dict[str, Any] = {field.name: field.type for field in fields(ImageEntry)}
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,21 @@ class Dataset:
         if name not in SPLITS:
             raise InvalidInput(f"split must be one of {', '.join(SPLITS)}, got {name!r}")
         return self._by_split[name]
+
+    @property
+    def root(self) -> Path:
+        """The folder that the images lie in, as ``write_root`` noted it.
+
+        Raises:
+            InvalidInput: the dataset does not know it, or it is not there any more.
+        """
+        note = self.path / ROOT_FILE
+        value = read_json(note) if note.is_file() else None
+        root = Path(os.path.normpath(self.path.resolve() / value)) if isinstance(value, str) else None
+        if root is None or not root.is_dir():
+            found = f"it noted {root}, which is no folder" if root is not None else "it has no note of it"
+            raise InvalidInput(f"{self.path}: the dataset must know the folder of its images (or give it): {found}")
+        return root
 
     def label_file(self, entry: ImageEntry) -> Path:
         """Where the labels of an image lie."""
@@ -105,39 +127,75 @@ def load_dataset(path: Path) -> Dataset:
 
 
 def write_dataset(
-    folder: Path, names: Sequence[str], labelled: Iterable[tuple[ImageEntry, Array]], about: Mapping[str, Any]
-) -> tuple[ImageEntry, ...]:
-    """Write labels, index and ``dataset.json`` into ``folder``; the boxes are (n, 5) class, cx, cy, w, h.
+    folder: Path,
+    names: Sequence[str],
+    entries: Sequence[ImageEntry],
+    boxes: Array,
+    starts: Sequence[int],
+    about: Mapping[str, Any],
+) -> None:
+    """Write labels, index and ``dataset.json`` into ``folder``; the same content gives the same bytes.
 
-    ``about`` is put into ``dataset.json`` beside the counts and the digest. The same content gives the same bytes.
+    ``entries`` are sorted by image. The boxes of entry ``i`` are ``boxes[starts[i]:starts[i + 1]]``, (n, 5) class, cx,
+    cy, w, h. ``about`` is put into ``dataset.json`` beside the counts and the digest.
     """
     for split in SPLITS:
         (folder / "labels" / split).mkdir(parents=True)
-    entries = []
-    for entry, boxes in sorted(labelled, key=lambda pair: pair[0].image):
-        lines = (f"{int(label)} {x:.8f} {y:.8f} {w:.8f} {h:.8f}\n" for label, x, y, w, h in boxes.tolist())
-        (folder / "labels" / entry.split / f"{entry.stem}.txt").write_text("".join(lines), newline="\n")
-        entries.append(entry)
-    index = "".join(json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in entries)
-    (folder / "index.jsonl").write_text(index, newline="\n")
+    digest = _start_digest(names)
+    with (folder / "index.jsonl").open("wb") as index:
+        write_files(folder / "labels", _written(entries, label_texts(boxes, starts), index, digest))
     counts = {
         what: {split: sum(count(entry) for entry in entries if entry.split == split) for split in SPLITS}
         for what, count in (("images", lambda _: 1), ("boxes", lambda entry: entry.boxes))
     }
-    digest = content_digest(Dataset(folder, tuple(names), tuple(entries), ""))
-    content = {"format": FORMAT, "names": list(names), "classes": len(names), **counts, "digest": digest, **about}
+    content = {
+        "format": FORMAT,
+        "names": list(names),
+        "classes": len(names),
+        **counts,
+        "digest": digest.hexdigest(),
+        **about,
+    }
     (folder / "dataset.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", newline="\n")
-    return tuple(entries)
+
+
+def _written(
+    entries: Iterable[ImageEntry], texts: Iterable[bytes], index: BinaryIO, digest: "hashlib._Hash"
+) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each label file; on the way its entry goes to the index, and both to the digest."""
+    for entry, text in zip(entries, texts, strict=True):
+        line = orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE)
+        index.write(line)
+        digest.update(_summed(line, text))
+        yield f"{entry.split}/{entry.stem}.txt", text
+
+
+def write_root(folder: Path, out: Path, source: Path) -> None:
+    """Note in ``folder``, which will be moved to ``out``, how to get from there to the images in ``source``.
+
+    The note is no part of the dataset's content: the digest leaves it out.
+    """
+    way = os.path.relpath(source.resolve(), out.resolve())
+    (folder / ROOT_FILE).write_text(json.dumps(way) + "\n")  # escaped: a path may hold bytes that are no UTF-8
 
 
 def content_digest(dataset: Dataset) -> str:
     """Hex SHA-256 over class names, index entries and label files, read anew from the disk."""
-    digest = hashlib.sha256(canonical_json(list(dataset.names)))
+    digest = _start_digest(dataset.names)
     for entry in dataset.entries:
-        digest.update(canonical_json(asdict(entry)))
         path = dataset.label_file(entry)
-        digest.update(sha256_file(path).encode() if path.is_file() else b"missing")
+        text = path.read_bytes() if path.is_file() else None
+        digest.update(_summed(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE), text))
     return digest.hexdigest()
+
+
+def _summed(line: bytes, text: bytes | None) -> bytes:
+    """What goes into the digest for one image; the length tells where its labels end."""
+    return b"%bmissing\n" % line if text is None else b"%b%d\n%b" % (line, len(text), text)
+
+
+def _start_digest(names: Sequence[str]) -> "hashlib._Hash":
+    return hashlib.sha256(canonical_json(list(names)))
 
 
 def materialize(dataset: Dataset, root: Path, out: Path, splits: Sequence[str] = SPLITS) -> Path:
@@ -198,18 +256,17 @@ def _read_line(path: Path, number: int, line: str) -> list[float]:
 
 def _read_entry(index: Path, number: int, line: bytes) -> ImageEntry:
     try:
-        value = json.loads(line)
-        known = {field.name: field.type for field in fields(ImageEntry)}
-        if not isinstance(value, dict) or value.keys() != known.keys():
-            raise ValueError(f"must have the fields {', '.join(known)}")
-        for name, kind in known.items():
-            if not isinstance(value[name], kind):  # type: ignore[arg-type]
-                raise ValueError(f"{name} must be {getattr(kind, '__name__', kind)}, got {value[name]!r}")
+        value = orjson.loads(line)
+        if not isinstance(value, dict) or value.keys() != _FIELDS.keys():
+            raise ValueError(f"must have the fields {', '.join(_FIELDS)}")
+        for name, kind in _FIELDS.items():
+            if type(value[name]) is not kind:
+                raise ValueError(f"{name} must be {kind.__name__}, got {value[name]!r}")
         if value["split"] not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {value['split']!r}")
         for name in ("image", "stem"):
             if value[name].startswith("/") or ".." in value[name].split("/"):
                 raise ValueError(f"{name} must be a relative path without .., got {value[name]!r}")
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InvalidInput(f"line {number} of {index}: {error}") from None
     return ImageEntry(**value)

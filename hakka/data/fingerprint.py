@@ -7,7 +7,8 @@ from hakka.data.findings import printable
 from hakka.data.listing import list_source
 from hakka.files import canonical_json, sha256_file
 
-_ANNOTATIONS = (".json", ".txt", ".xml", ".yaml", ".yml")
+ANNOTATION_SUFFIXES = (".json", ".txt", ".xml", ".yaml", ".yml")
+"""How the names of the files end that the annotation readers may read."""
 
 
 def fingerprint(source: Path) -> str:
@@ -26,7 +27,7 @@ def fingerprint(source: Path) -> str:
         stat = path.stat() if path.exists() else None  # a link may hang in the air
         about = (stat.st_size, stat.st_mtime_ns) if stat is not None else ()
         digest.update(canonical_json([printable(name), *about]) + b"\n")
-    for suffix in _ANNOTATIONS:
+    for suffix in ANNOTATION_SUFFIXES:
         for name in listing.with_suffix(suffix):
             if (source / name).is_file():
                 digest.update(canonical_json([printable(name), sha256_file(source / name)]) + b"\n")

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from hakka.errors import InvalidInput
 
@@ -22,7 +22,7 @@ class Listing:
     @cached_property
     def images(self) -> tuple[str, ...]:
         """The files whose name says that they are images."""
-        return tuple(name for name in self.files if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES)
+        return tuple(name for name in self.files if name[name.rfind(".") :].lower() in IMAGE_SUFFIXES)
 
     def with_suffix(self, suffix: str) -> tuple[str, ...]:
         """The files whose name ends in ``suffix``, in any case."""
@@ -49,8 +49,8 @@ def list_source(source: Path, *, exclude: Path | None = None) -> Listing:
             continue
         seen.add(here)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        prefix = Path(folder).relative_to(source)
-        files.extend((prefix / name).as_posix() for name in names if not name.startswith("."))
+        prefix = "" if folder == os.fspath(source) else f"{Path(folder).relative_to(source).as_posix()}/"
+        files.extend(prefix + name for name in names if not name.startswith("."))
     if not files:
         raise InvalidInput(f"{source}: the data folder is empty")
     return Listing(source, tuple(sorted(files)))

@@ -1,23 +1,29 @@
 """Boxes held against the pixels: turned upright with the photo, cut to the frame, or refused."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from hakka.boxes import Array
+from hakka.boxes import Array, xyxy_to_cxcywh
 from hakka.data.findings import Finding, refuse_box
 from hakka.data.formats.annotations import SourceImage
 from hakka.data.scan import Scan
 
-TOLERANCE = 1e-3  # pixels that a box may hang out of the frame by rounding before it counts as clipped
+TOLERANCE = 1e-3  # pixels that a box may hang out of the frame by rounding, and sides from which on it is a box
 LEAST_VISIBLE = 1.0  # pixels that must be left of either side of a box that was clipped
+_STEP = 8192  # images that are looked at at once
 
 
 @dataclass(frozen=True)
 class Placed:
-    """``boxes`` is (n, 5): class index and xyxy pixels of the upright image, all inside the frame."""
+    """``boxes`` is (n, 5): class index, then cx, cy, w, h in shares (0–1) of the upright image, all inside its frame.
+
+    The boxes of image ``i`` are ``boxes[starts[i]:starts[i + 1]]``, in the order of the source.
+    """
 
     boxes: Array
+    starts: list[int]
     findings: tuple[Finding, ...]
 
 
@@ -36,30 +42,58 @@ def size_problem(image: SourceImage, scan: Scan) -> str | None:
     )
 
 
-def place_boxes(image: SourceImage, scan: Scan) -> Placed:
-    """The boxes of an image whose size has no problem, in pixels of the upright image, clipped to it."""
-    corners = image.boxes[:, 1:].copy()
-    if image.unit == "shares":
-        corners *= [scan.width, scan.height, scan.width, scan.height]
-    elif image.size not in (None, (scan.width, scan.height)):
-        corners = turn(corners, scan.orientation, scan.height, scan.width)
-    clipped = np.clip(corners, 0, [scan.width, scan.height, scan.width, scan.height])
+def place_boxes(images: Sequence[SourceImage], scans: Mapping[str, Scan]) -> Placed:
+    """The boxes of images whose sizes have no problem, put onto the upright images and clipped to them."""
+    boxes = np.empty((sum(len(image.boxes) for image in images), 5))
+    counts: list[Array] = []
+    findings: list[Finding] = []
+    filled = 0
+    for i in range(0, len(images), _STEP):
+        part = images[i : i + _STEP]
+        placed, count, found = _place(part, [scans[image.image] for image in part])
+        boxes[filled : filled + len(placed)] = placed
+        filled += len(placed)
+        counts.append(count)
+        findings += found
+    starts = np.concatenate([[0], *counts]).cumsum().tolist()
+    return Placed(boxes[:filled], starts, tuple(findings))
+
+
+def _place(images: Sequence[SourceImage], scans: Sequence[Scan]) -> tuple[Array, Array, list[Finding]]:
+    """The boxes of some images as ``Placed`` has them, how many each image has, and what there is to say."""
+    counts = np.array([len(image.boxes) for image in images])
+    of_box = np.repeat(np.arange(len(images)), counts)
+    frames = np.array([[scan.width, scan.height] * 2 for scan in scans], dtype=float)[of_box]
+    boxes = np.concatenate([image.boxes for image in images])
+    corners = boxes[:, 1:]
+    starts = np.concatenate([[0], counts.cumsum()]).tolist()
+    for i, (image, scan) in enumerate(zip(images, scans, strict=True)):
+        if image.unit == "shares":
+            corners[starts[i] : starts[i + 1]] *= frames[starts[i] : starts[i + 1]]
+        elif image.size is not None and image.size != (scan.width, scan.height):
+            own = corners[starts[i] : starts[i + 1]]
+            own[:] = turn(own, scan.orientation, scan.height, scan.width)
+    clipped = np.clip(corners, 0, frames)
     overhang = np.abs(clipped - corners).max(axis=1, initial=0)
     visible = (clipped[:, 2:] - clipped[:, :2]).min(axis=1, initial=np.inf)
     cut = overhang > TOLERANCE
-    gone = (visible <= 0) | (cut & (visible < LEAST_VISIBLE))
+    gone = (visible < TOLERANCE) | (cut & (visible < LEAST_VISIBLE))
     findings = []
-    for i in np.flatnonzero(cut | gone):
-        was, now = _text(corners[i]), _text(clipped[i])
-        frame = f"{scan.width} x {scan.height} frame"
-        if gone[i]:
-            reason = f"box {image.places[i]}: outside the {frame} or thinner than a pixel in it: {was}"
-            findings.append(refuse_box(image.image, image.places[i], reason))
-        else:
-            reason = f"box {image.places[i]}: hangs out of the {frame}: {was} became {now}"
-            findings.append(Finding("clipped", image.image, image.places[i], reason, boxes=1))
-    boxes = np.concatenate([image.boxes[:, :1], clipped], axis=1)
-    return Placed(boxes[~gone], tuple(findings))
+    for row in np.flatnonzero(cut | gone).tolist():
+        image = images[of_box[row]]
+        place = int(image.places[row - starts[of_box[row]]])
+        findings.append(_tell(image.image, place, corners[row], clipped[row], frames[row], gone=bool(gone[row])))
+    boxes[:, 1:] = xyxy_to_cxcywh(clipped, frames[:, 0], frames[:, 1])
+    return boxes[~gone], np.bincount(of_box[~gone], minlength=len(images)), findings
+
+
+def _tell(image: str, place: int, was: Array, became: Array, frame: Array, *, gone: bool) -> Finding:
+    frame_text = f"{frame[0]:.0f} x {frame[1]:.0f} frame"
+    if gone:
+        reason = f"box {place}: outside the {frame_text} or thinner than a pixel in it: {_text(was)}"
+        return refuse_box(image, place, reason)
+    reason = f"box {place}: hangs out of the {frame_text}: {_text(was)} became {_text(became)}"
+    return Finding("clipped", image, place, reason, boxes=1)
 
 
 def turn(corners: Array, orientation: int, width: int, height: int) -> Array:

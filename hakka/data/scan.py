@@ -1,38 +1,44 @@
 """One full look at each image: is it whole, how large is it, what is its digest, what does it look like."""
 
 import hashlib
+import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+import stat
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from io import BytesIO
+from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, ImageStat
+from PIL import Image
 
 from hakka.boxes import Array
+from hakka.data.decode import Picture, Unusable, decode, one_at_a_time, strict_decoding
 from hakka.data.findings import printable
+from hakka.errors import InvalidInput
+from hakka.files import whole_file
 
-FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp"}  # MPO: a JPEG with a second picture behind it
-MAX_PIXELS = 178_956_970  # what Pillow itself takes for a decompression bomb
+MAX_BYTES = 1 << 29
+LARGE_BYTES = 1 << 26  # files from here on are read one at a time, so that memory stays bounded
 HASH_SIDE = 16
 HASH_BITS = HASH_SIDE * HASH_SIDE
 Progress = Callable[[int, int], None]
 
-_ORIENTATION = 0x0112
+_BATCH = 1024  # images that wait for a thread
 _REDUCED = 2 * HASH_SIDE
 _DCT = np.cos(np.pi * np.arange(HASH_SIDE)[:, None] * (2 * np.arange(_REDUCED)[None, :] + 1) / (2 * _REDUCED))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scan:
     """What one look at an image gave.
 
     ``length`` is the file's size in bytes, ``width`` and ``height`` are pixels after the EXIF orientation (1–8) is
-    applied. ``look`` is the 256-bit perceptual hash, ``deviation`` the standard deviation of the grey values (0–255).
+    applied. ``look`` is the 256-bit perceptual hash. ``deviation`` and ``brightness`` are the standard deviation and
+    the mean of the grey values (0–255); a deviation from 16 on is that of means of blocks, see ``hakka.data.decode``.
+    ``filled`` is the share (0–1) of the rows that lack, filled with grey, at the lower end of a JPEG.
     ``problem`` says why the image is not usable; the other fields then hold what was known by that time.
     """
 
@@ -45,19 +51,30 @@ class Scan:
     orientation: int = 1
     look: bytes = b""
     deviation: float = 0.0
+    brightness: float = 0.0
+    filled: float = 0.0
     problem: str | None = None
 
 
+_FIELDS: dict[str, Any] = {field.name: field.type for field in fields(Scan)} | {"look": str}
+
+
 def scan_images(root: Path, images: Iterable[str], progress: Progress | None = None) -> dict[str, Scan]:
-    """A ``Scan`` of every image (paths relative to ``root``), in their order; a bad image is a scan with a problem."""
+    """A ``Scan`` of every image (paths relative to ``root``), in their order; a bad image is a scan with a problem.
+
+    ``progress`` is called with (images looked at, images in all). Threads are enough for all cores, because reading,
+    hashing and decoding leave the interpreter free. Beyond the scans, memory holds one image a core, and one large one.
+    """
     names = list(images)
     scans: dict[str, Scan] = {}
-    with _strict_decoding(), ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    waiting = iter(names)
+    with strict_decoding(), ThreadPoolExecutor(max_workers=_cores()) as pool:
         try:
-            for scan in pool.map(lambda name: scan_image(root, name), names):
-                scans[scan.image] = scan
-                if progress is not None:
-                    progress(len(scans), len(names))
+            while batch := list(islice(waiting, _BATCH)):
+                for scan in pool.map(lambda name: scan_image(root, name), batch):
+                    scans[scan.image] = scan
+                    if progress is not None:
+                        progress(len(scans), len(names))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -65,59 +82,119 @@ def scan_images(root: Path, images: Iterable[str], progress: Progress | None = N
 
 
 def scan_image(root: Path, image: str) -> Scan:
-    """Read and fully decode one image; never raises for what is in the file."""
-    path = root / image
-    if not path.is_file():
-        return Scan(image, problem="no such image file")
+    """Read and decode one image to its end; never raises for what is in the file."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        return Scan(image, problem=f"the file cannot be read: {error.strerror}")
+        about = (root / image).stat()
+        if not stat.S_ISREG(about.st_mode):
+            return Scan(image, problem="an image must be a regular file")
+        if about.st_size > MAX_BYTES:
+            return Scan(image, problem=f"an image file may have {MAX_BYTES} bytes at most, got {about.st_size}")
+        with one_at_a_time(about.st_size > LARGE_BYTES):
+            return _look_at(image, _read(root / image, about.st_size))
+    except (FileNotFoundError, NotADirectoryError):
+        return Scan(image, problem="no such image file")
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return Scan(image, problem=f"the file cannot be read: {reason}")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _read(path: Path, length: int) -> bytes:
+    """The first ``length`` bytes of a file; does not wait for a pipe that has just taken the file's place."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:  # noqa: PTH123  (a descriptor)
+        data = file.read(length) or b""
+        while len(data) < length and (more := file.read(length - len(data))):
+            data += more
+    return data
+
+
+def _look_at(image: str, data: bytes) -> Scan:
     known: dict[str, Any] = {"image": image, "length": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     if not data:
         return Scan(**known, problem="the file is empty")
+    picture, problem = Picture(), None
     try:
-        return _decode(data, known)
+        decode(data, picture)
+    except Unusable as error:
+        problem = str(error)
     except Exception as error:  # decoders raise a dozen kinds of error on hostile bytes; all mean the same here
         message = " ".join(str(error).split()).strip("'\"") or type(error).__name__
-        return Scan(**known, problem=f"the image does not decode to its end: {printable(message)}")
+        problem = f"the image does not decode to its end: {printable(message)}"
+    turned = picture.orientation >= 5
+    known |= {
+        "format": picture.format,
+        "width": picture.height if turned else picture.width,
+        "height": picture.width if turned else picture.height,
+        "orientation": picture.orientation,
+        "problem": problem,
+    }
+    if problem is not None or picture.grey is None:
+        return Scan(**known)
+    measured = {name: getattr(picture, name) for name in ("deviation", "brightness", "filled")}
+    return Scan(**known, **measured, look=perceptual_hash(picture.grey, picture.orientation))
 
 
-def _decode(data: bytes, known: dict[str, Any]) -> Scan:
-    with Image.open(BytesIO(data)) as picture:
-        kind = FORMATS.get(picture.format or "")
-        if kind is None:
-            return Scan(**known, problem=f"an image must be JPEG, PNG or WebP, got {picture.format}")
-        width, height = picture.size
-        known |= {"format": kind, "width": width, "height": height}
-        if width * height > MAX_PIXELS:
-            return Scan(**known, problem=f"an image may have {MAX_PIXELS} pixels at most, got {width} x {height}")
-        orientation = _orientation(picture)
-        if orientation >= 5:
-            known |= {"width": height, "height": width}
-        grey = picture.convert("L")
-    deviation = float(ImageStat.Stat(grey).stddev[0])
-    return Scan(**known, orientation=orientation, look=_look(grey, orientation), deviation=round(deviation, 3))
+def perceptual_hash(grey: Image.Image, orientation: int = 1) -> bytes:
+    """The signs of the 16 x 16 lowest DCT frequencies against their median (Zauner, 2010, pHash), as 32 bytes.
 
-
-def _orientation(picture: Image.Image) -> int:
-    try:
-        value = picture.getexif().get(_ORIENTATION, 1)
-    except Exception:  # broken EXIF says nothing about the pixels
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _look(grey: Image.Image, orientation: int) -> bytes:
-    """Perceptual hash: the signs of the 16 x 16 lowest DCT frequencies against their median (Zauner, 2010, pHash).
-
-    256 bits instead of the usual 64, because photos of one kitchen table share their coarsest frequencies.
+    256 bits instead of the usual 64, because photos of one kitchen table share their coarsest frequencies. The picture
+    is turned upright by its EXIF ``orientation`` (1–8) first.
     """
-    small = grey.resize((_REDUCED, _REDUCED), Image.Resampling.LANCZOS)
-    small.getexif()[_ORIENTATION] = orientation
-    values = np.asarray(ImageOps.exif_transpose(small), dtype=float)
-    frequencies = np.round(_DCT @ values @ _DCT.T, 2).ravel()  # rounded: no bit may hang on the last digit of a sum
-    return np.packbits(frequencies > np.median(frequencies[1:])).tobytes()
+    small = np.asarray(grey.resize((_REDUCED, _REDUCED), Image.Resampling.LANCZOS), dtype=float)
+    frequencies = np.round(
+        _DCT @ _upright(small, orientation) @ _DCT.T, 2
+    ).ravel()  # no bit hangs on a sum's last digit
+    return np.packbits(frequencies > np.sort(frequencies[1:])[len(frequencies) // 2 - 1]).tobytes()
+
+
+def _upright(values: Array, orientation: int) -> Array:
+    """(n, n) grey values turned and mirrored as EXIF 1–8 asks (CIPA DC-008, table of tag 0x0112)."""
+    if orientation >= 5:
+        values = values.T
+    if orientation in (3, 4, 7, 8):
+        values = values[::-1]
+    return values[:, ::-1] if orientation in (2, 3, 6, 7) else values
+
+
+def write_scans(path: Path, scans: Iterable[Scan]) -> None:
+    """Write scans as JSON lines, one a scan, in their order; the file appears whole."""
+    with whole_file(path) as file:
+        for scan in scans:
+            values = {name: getattr(scan, name) for name in _FIELDS} | {"look": scan.look.hex()}
+            file.write(json.dumps(values).encode() + b"\n")
+
+
+def read_scans(path: Path) -> dict[str, Scan]:
+    """The scans that ``write_scans`` wrote, by image, in their order.
+
+    Raises:
+        InvalidInput: the file is missing, or a line of it is not a scan.
+    """
+    try:
+        with path.open("rb") as file:
+            scans = [_read_scan(path, number, line) for number, line in enumerate(file, 1)]
+    except OSError as error:
+        raise InvalidInput(f"{path}: the scans cannot be read: {error.strerror or error}") from None
+    return {scan.image: scan for scan in scans}
+
+
+def _read_scan(path: Path, number: int, line: bytes) -> Scan:
+    try:
+        value = json.loads(line)
+        if not isinstance(value, dict) or value.keys() != _FIELDS.keys():
+            raise ValueError(f"must have the fields {', '.join(_FIELDS)}")
+        for name, kind in _FIELDS.items():
+            if not isinstance(value[name], kind) or isinstance(value[name], bool):
+                raise ValueError(f"{name} has a value of the wrong kind: {value[name]!r:.60}")
+        look = bytes.fromhex(value["look"])
+        if len(look) not in ((HASH_BITS // 8,) if value["problem"] is None else (0, HASH_BITS // 8)):
+            raise ValueError(f"look must be {HASH_BITS} bits, got {8 * len(look)}")
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"line {number} of {path}: {error}") from None
+    return Scan(**{**value, "look": look})
 
 
 def distances(look: Array, looks: Array) -> Array:
@@ -129,14 +206,3 @@ def distances(look: Array, looks: Array) -> Array:
 def look_words(scans: Iterable[Scan]) -> Array:
     """(n, 4) uint64 words of the scans' perceptual hashes."""
     return np.frombuffer(b"".join(scan.look for scan in scans), dtype=np.uint64).reshape(-1, HASH_BITS // 64)
-
-
-@contextmanager
-def _strict_decoding() -> Iterator[None]:
-    """Pillow's switches for this scan: no mercy for truncated files, and our own limit on pixels."""
-    before = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
-    ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, None
-    try:
-        yield
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = before

@@ -1,7 +1,7 @@
 """Who goes to train, val and test: scenes, by their digest, so that adding photos moves nobody else."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from hakka.errors import InvalidInput
@@ -15,13 +15,15 @@ class SplitParams:
     """Section ``split`` of params.yaml.
 
     ``val`` and ``test`` are shares (0–1) of the images, the rest is train. ``near_duplicate_bits`` is how many of the
-    256 bits of two perceptual hashes may differ for the photos to count as one scene.
+    256 bits of two perceptual hashes may differ for the photos to count as one scene. With ``keep_source`` images stay
+    in the split that the source names for them.
     """
 
     val: float = 0.15
     test: float = 0.15
     seed: int = 0
     near_duplicate_bits: int = 84
+    keep_source: bool = False
 
     def __post_init__(self) -> None:
         """Raises InvalidInput for shares that leave nothing to train on and for a number of bits out of range."""
@@ -33,13 +35,13 @@ class SplitParams:
             raise InvalidInput(f"split.near_duplicate_bits must be from 0 to 256, got {self.near_duplicate_bits}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scene:
     """Images that stay together: how many, and the classes that are seen in them."""
 
     id: str
     images: int
-    classes: frozenset[int]
+    classes: Collection[int]
 
 
 def assign_splits(scenes: Iterable[Scene], params: SplitParams) -> dict[str, str]:
@@ -60,23 +62,45 @@ def assign_splits(scenes: Iterable[Scene], params: SplitParams) -> dict[str, str
     return {scene.id: assignment.split_of[scene.id] for scene in assignment.scenes}
 
 
+def keep_splits(splits: Sequence[str | None], scenes: Sequence[str], params: SplitParams) -> list[str]:
+    """The split of each image, by its own (None: it has none) and its scene.
+
+    An image without one goes with its scene if all others of the scene are in one split, else by the scene's digest.
+    """
+    known: dict[str, set[str]] = {}
+    for split, scene in zip(splits, scenes, strict=True):
+        if split is not None:
+            known.setdefault(scene, set()).add(split)
+    return [
+        split or (next(iter(known[scene])) if len(known.get(scene, ())) == 1 else _place(scene, params))
+        for split, scene in zip(splits, scenes, strict=True)
+    ]
+
+
 class _Assignment:
     def __init__(self, scenes: Sequence[Scene], params: SplitParams) -> None:
         self.scenes = scenes
         self.share = {"test": params.test, "val": params.val}
         self.starts = {"test": 0.0, "val": params.test}
         self.position = {scene.id: _position(scene.id, params.seed) for scene in scenes}
-        self.total = sum(scene.images for scene in scenes)
-        self.split_of = {scene.id: _cut(self.position[scene.id], params.test, params.val) for scene in scenes}
+        self.split_of = {id_: _cut(position, params.test, params.val) for id_, position in self.position.items()}
+        self._images = dict.fromkeys(SPLITS, 0)
+        for scene in scenes:
+            self._images[self.split_of[scene.id]] += scene.images
 
     def members(self, split: str) -> list[Scene]:
         return [scene for scene in self.scenes if self.split_of[scene.id] == split]
 
     def images(self, split: str) -> int:
-        return sum(scene.images for scene in self.members(split))
+        return self._images[split]
+
+    def move(self, scene: Scene, split: str) -> None:
+        self._images[self.split_of[scene.id]] -= scene.images
+        self._images[split] += scene.images
+        self.split_of[scene.id] = split
 
     def bounds(self, split: str) -> tuple[float, float]:
-        wanted = self.share[split] * self.total
+        wanted = self.share[split] * sum(self._images.values())
         return (1 - SLACK) * wanted, (1 + SLACK) * wanted
 
     def balance(self, split: str) -> None:
@@ -87,17 +111,19 @@ class _Assignment:
             out = [scene for scene in out if self.images(split) > scene.images]
             if not out:
                 break
-            self.split_of[max(out, key=lambda scene: (self.position[scene.id], scene.id)).id] = "train"
+            self.move(max(out, key=lambda scene: (self.position[scene.id], scene.id)), "train")
         while self.share[split] > 0 and (self.images(split) < low or self.images(split) == 0):
             train = self.members("train")
             fitting = [scene for scene in train if self.images(split) + scene.images <= high]
             if len(train) < 2 or (not fitting and self.images(split) > 0):
                 break
             candidates = fitting or [min(train, key=lambda scene: (scene.images, scene.id))]
-            self.split_of[min(candidates, key=lambda scene: self._distance(scene, split)).id] = split
+            self.move(min(candidates, key=lambda scene: self._distance(scene, split)), split)
 
     def spread_classes(self) -> None:
         """Rule 3, rarest classes first."""
+        if self._has_every_class_everywhere():
+            return
         holders: dict[int, list[Scene]] = {}
         for scene in self.scenes:
             for label in scene.classes:
@@ -108,11 +134,17 @@ class _Assignment:
                 if self.share[split] > 0 and len(holders[label]) >= 3:
                     self._give(split, holders[label], holders)
 
+    def _has_every_class_everywhere(self) -> bool:
+        found: dict[str, set[int]] = {split: set() for split in SPLITS if self.share.get(split, 1) > 0}
+        for scene in self.scenes:
+            found.setdefault(self.split_of[scene.id], set()).update(scene.classes)
+        return all(classes == found["train"] for classes in found.values())
+
     def _give_to_train(self, holders: list[Scene]) -> None:
         if any(self.split_of[scene.id] == "train" for scene in holders):
             return
         spare = [scene for scene in holders if len(self.members(self.split_of[scene.id])) > 1] or holders
-        self.split_of[max(spare, key=lambda scene: (self.position[scene.id], scene.id)).id] = "train"
+        self.move(max(spare, key=lambda scene: (self.position[scene.id], scene.id)), "train")
 
     def _give(self, split: str, holders: list[Scene], by_class: dict[int, list[Scene]]) -> None:
         if any(self.split_of[scene.id] == split for scene in holders):
@@ -124,7 +156,7 @@ class _Assignment:
             if self.split_of[scene.id] == "train" and scene.images <= room and self._train_can_spare(scene, by_class)
         ]
         if movable:
-            self.split_of[min(movable, key=lambda scene: (scene.images, *self._distance(scene, split))).id] = split
+            self.move(min(movable, key=lambda scene: (scene.images, *self._distance(scene, split))), split)
 
     def _train_can_spare(self, scene: Scene, by_class: dict[int, list[Scene]]) -> bool:
         return all(
@@ -139,6 +171,10 @@ class _Assignment:
 
 def _position(scene: str, seed: int) -> float:
     return int(hashlib.sha256(f"{seed}:{scene}".encode()).hexdigest()[:13], 16) / 16**13
+
+
+def _place(scene: str, params: SplitParams) -> str:
+    return _cut(_position(scene, params.seed), params.test, params.val)
 
 
 def _cut(position: float, test: float, val: float) -> str:

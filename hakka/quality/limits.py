@@ -1,6 +1,6 @@
 """The checks' severities and thresholds: section ``quality`` of params.yaml."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "image_format": {"severity": "warning"},
     "image_size": {"severity": "warning", "min_side": 64, "max_side": 12000, "max_aspect": 5.0},
     "image_variance": {"severity": "warning", "min_deviation": 4.0},
+    "image_filled": {"severity": "warning", "max_share": 0.05},
     "exact_duplicates": {"severity": "error"},
     "near_duplicates": {"severity": "warning", "bits": 20},
     "split_leakage": {"severity": "error", "bits": 84},
@@ -37,6 +38,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "background_share": {"severity": "warning", "max_share": 0.5},
     "source_findings": {"severity": "warning"},
     "source_refused": {"severity": "error", "max_share": 0.2},
+    "data_drift": {"severity": "warning", "max_class_distance": 0.2, "max_number_distance": 0.3},
 }
 
 
@@ -47,22 +49,32 @@ class Limits:
     values: Mapping[str, Mapping[str, Any]]
 
     def severity(self, check: str) -> str:
-        """error, warning or off; a check that params.yaml does not know (a user's own) is an error."""
-        return str(self.values.get(check, {}).get("severity", "error"))
+        """error, warning or off; a check of the user's that params.yaml does not list is an error."""
+        return str(self.values.get(check.partition("[")[0], {}).get("severity", "error"))
 
-    def number(self, check: str, threshold: str) -> float:
-        """A threshold of a check."""
-        return float(self.values[check][threshold])
+    def number(self, check: str, threshold: str, default: float | None = None) -> float:
+        """A threshold of a check; ``default`` is for a check of your own that params.yaml need not list.
+
+        Raises:
+            InvalidInput: there is neither.
+        """
+        value = self.values.get(check, {}).get(threshold, default)
+        if value is None:
+            raise InvalidInput(f"params.yaml: quality.{check}.{threshold} is asked for and is not there")
+        return float(value)
 
 
-def read_limits(path: Path = PARAMS_FILE) -> Limits:
+def read_limits(path: Path = PARAMS_FILE, users: Collection[str] = ()) -> Limits:
     """The defaults above with what section ``quality`` of the params file changes.
+
+    ``users`` are the names of the user's own checks, which may be listed with whatever thresholds they like.
 
     Raises:
         InvalidInput: an unknown check or threshold, a severity that is none, or a threshold that is no number from 0.
     """
     section = read_params(path).get("quality", {})
     values = {check: dict(settings) for check, settings in DEFAULTS.items()}
+    values |= {check: {"severity": "error"} for check in users if check not in values}
     for check, settings in section.items():
         place = f"{path}: quality.{check}"
         if check not in values:
@@ -70,13 +82,13 @@ def read_limits(path: Path = PARAMS_FILE) -> Limits:
         if not isinstance(settings, dict):
             raise InvalidInput(f"{place} must be a mapping, got {settings!r}")
         for key, value in settings.items():
-            _check(place, key, value, values[check])
+            _check(place, key, value, None if check in users else values[check])
             values[check][key] = value
     return Limits(values)
 
 
-def _check(place: str, key: str, value: Any, known: Mapping[str, Any]) -> None:
-    if key not in known:
+def _check(place: str, key: str, value: Any, known: Mapping[str, Any] | None) -> None:
+    if known is not None and key not in known:
         raise InvalidInput(f"{place}.{key} is not a threshold; known are {', '.join(sorted(known))}")
     if key == "severity" and value not in SEVERITIES:
         raise InvalidInput(f"{place}.severity must be one of {', '.join(SEVERITIES)}, got {value!r}")

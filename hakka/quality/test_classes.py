@@ -2,29 +2,16 @@
 
 from collections import Counter, defaultdict
 
-import pytest
-
 from hakka.boxes import Array
 from hakka.data.dataset import Dataset
-from hakka.quality.conftest import Judge
+from hakka.quality.answers import Judge
 from hakka.quality.limits import Limits
 
 
-@pytest.fixture(scope="session")
-def counts(dataset: Dataset, boxes: dict[str, Array]) -> dict[str, Counter[str]]:
-    """Boxes of each class, by split; boxes of an unknown class are another check's matter."""
-    found: dict[str, Counter[str]] = defaultdict(Counter)
-    for entry in dataset.entries:
-        for label in boxes[entry.image][:, 0] if entry.image in boxes else ():
-            if label in range(len(dataset.names)):
-                found[entry.split][dataset.names[int(label)]] += 1
-    return found
-
-
-def test_class_instances(dataset: Dataset, counts: dict[str, Counter[str]], limits: Limits, judge: Judge) -> None:
+def test_class_instances(dataset: Dataset, class_counts: dict[str, Counter[str]], limits: Limits, judge: Judge) -> None:
     """Every class has enough boxes to be learned."""
     least = limits.number("class_instances", "min_boxes")
-    total = sum(counts.values(), Counter())
+    total = sum(class_counts.values(), Counter())
     judge(
         (None, f"class {name!r}: must have ≥ {least:g} boxes, got {total[name]}")
         for name in dataset.names
@@ -32,31 +19,27 @@ def test_class_instances(dataset: Dataset, counts: dict[str, Counter[str]], limi
     )
 
 
-def test_class_balance(counts: dict[str, Counter[str]], limits: Limits, judge: Judge) -> None:
+def test_class_balance(class_counts: dict[str, Counter[str]], limits: Limits, judge: Judge) -> None:
     """The most frequent class does not drown the rarest."""
     most = limits.number("class_balance", "max_ratio")
-    ordered = sum(counts.values(), Counter()).most_common()
-    if ordered and ordered[0][1] > most * ordered[-1][1]:
-        (often, high), (seldom, low) = ordered[0], ordered[-1]
-        judge(
-            [
-                (
-                    None,
-                    f"{often!r} has {high} boxes, {seldom!r} {low}: the ratio must be ≤ {most:g}, got {high / low:.0f}",
-                )
-            ]
-        )
-    else:
+    ordered = sum(class_counts.values(), Counter()).most_common()
+    if not ordered or ordered[0][1] <= most * ordered[-1][1]:
         judge([])
+        return
+    (often, high), (seldom, low) = ordered[0], ordered[-1]
+    reason = f"{often!r} has {high} boxes, {seldom!r} {low}: the ratio must be ≤ {most:g}, got {high / low:.0f}"
+    judge([(None, reason)])
 
 
-def test_classes_trained(dataset: Dataset, counts: dict[str, Counter[str]], judge: Judge) -> None:
+def test_classes_trained(dataset: Dataset, class_counts: dict[str, Counter[str]], judge: Judge) -> None:
     """Every class is seen in training."""
-    judge((None, f"class {name!r}: train has no box of it") for name in dataset.names if not counts["train"][name])
+    judge(
+        (None, f"class {name!r}: train has no box of it") for name in dataset.names if not class_counts["train"][name]
+    )
 
 
 def test_class_splits(
-    dataset: Dataset, counts: dict[str, Counter[str]], boxes: dict[str, Array], limits: Limits, judge: Judge
+    dataset: Dataset, class_counts: dict[str, Counter[str]], boxes: dict[str, Array], limits: Limits, judge: Judge
 ) -> None:
     """Every class with enough scenes is measured in val and in test."""
     least = limits.number("class_splits", "min_scenes")
@@ -69,7 +52,7 @@ def test_class_splits(
         (None, f"class {name!r}: is in {len(scenes[label])} scenes, but {split} has no box of it")
         for label, name in enumerate(dataset.names)
         for split in ("val", "test")
-        if dataset.split(split) and len(scenes[label]) >= least and not counts[split][name]
+        if dataset.split(split) and len(scenes[label]) >= least and not class_counts[split][name]
     )
 
 

@@ -1,10 +1,11 @@
-"""Is the dataset what convert wrote, and what did convert have to refuse?"""
+"""Is the dataset what convert wrote, what did convert have to refuse, and is it like the version before?"""
 
 from typing import Any
 
 from hakka.data.dataset import Dataset, content_digest
-from hakka.quality.conftest import Judge
+from hakka.quality.answers import Judge
 from hakka.quality.limits import Limits
+from hakka.quality.profile import DriftLimits, Profile, find_drift
 
 
 def test_dataset_digest(dataset: Dataset, judge: Judge) -> None:
@@ -30,3 +31,14 @@ def test_source_refused(source_report: dict[str, Any], limits: Limits, judge: Ju
             reason = f"{counts['refused']} of {counts['found']} {what} were refused: the share must be ≤ {most:g}"
             problems.append((None, f"{reason}, got {share:.2f}"))
     judge(problems)
+
+
+def test_data_drift(current_profile: Profile, previous_profile: Profile | None, limits: Limits, judge: Judge) -> None:
+    """Classes, boxes and images are distributed as in the last version."""
+    if previous_profile is None:
+        judge([], note="there was no earlier version to compare with")
+        return
+    allowed = DriftLimits(
+        limits.number("data_drift", "max_class_distance"), limits.number("data_drift", "max_number_distance")
+    )
+    judge((None, reason) for reason in find_drift(previous_profile, current_profile, allowed))

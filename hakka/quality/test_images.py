@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 from hakka.data.dataset import Dataset
 from hakka.data.scan import Scan
-from hakka.quality.conftest import Judge
+from hakka.quality.answers import Judge
 from hakka.quality.limits import Limits
 
 SUFFIXES = {"jpeg": (".jpg", ".jpeg", ".jpe"), "png": (".png",), "webp": (".webp",)}
@@ -75,4 +75,14 @@ def test_image_variance(scans: dict[str, Scan], limits: Limits, judge: Judge) ->
         (scan.image, f"{scan.image}: the grey values must deviate by ≥ {least:g}, got {scan.deviation:g}")
         for scan in scans.values()
         if not scan.problem and scan.deviation < least
+    )
+
+
+def test_image_filled(scans: dict[str, Scan], limits: Limits, judge: Judge) -> None:
+    """No photo ends in the even grey that a decoder fills in for lost data."""
+    most = limits.number("image_filled", "max_share")
+    judge(
+        (scan.image, f"{scan.image}: the lower {scan.filled:.0%} of its rows are missing, filled with grey")
+        for scan in scans.values()
+        if not scan.problem and scan.filled > most
     )

@@ -4,9 +4,10 @@ import numpy as np
 
 from hakka.boxes import Array, cxcywh_to_xyxy, iou_matrix
 from hakka.data.dataset import Dataset
-from hakka.quality.conftest import Judge
+from hakka.quality.answers import Judge
 from hakka.quality.limits import Limits
 
+MOST_COMPARED = 2000  # boxes of one image
 ROUNDING = 1e-6  # shares; what eight decimals can leave outside the frame
 
 
@@ -73,13 +74,20 @@ def test_label_degenerate(dataset: Dataset, boxes: dict[str, Array], limits: Lim
     judge(problems)
 
 
-def test_label_duplicates(dataset: Dataset, boxes: dict[str, Array], limits: Limits, judge: Judge) -> None:
+def test_label_duplicates(boxes: dict[str, Array], limits: Limits, judge: Judge) -> None:
     """No object is boxed twice."""
     least = limits.number("label_duplicates", "iou")
     problems: list[tuple[str | None, str]] = []
     for image, rows in boxes.items():
+        if len(rows) > MOST_COMPARED:
+            problems.append(
+                (image, f"{image}: only {MOST_COMPARED} of {len(rows)} boxes were compared with each other")
+            )
+            rows = rows[:MOST_COMPARED]
         overlap = np.triu(iou_matrix(*[cxcywh_to_xyxy(rows[:, 1:], 1, 1)] * 2), 1)
-        for i, j in np.argwhere((overlap > least) & (rows[:, None, 0] == rows[None, :, 0])):
+        overlap[rows[:, None, 0] != rows[None, :, 0]] = 0
+        for j in np.flatnonzero((overlap > least).any(0)):
+            i = int(overlap[:, j].argmax())
             problems.append(
                 (image, f"boxes {i} and {j} of {image}: the same class on the same place (IoU {overlap[i, j]:.2f})")
             )

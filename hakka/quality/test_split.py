@@ -1,17 +1,16 @@
 """Do train, val and test hold what they should, and nothing of each other?"""
 
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 
 from hakka.data.dataset import Dataset, ImageEntry
-from hakka.data.scan import Scan, distances, look_words
+from hakka.data.scan import Scan
 from hakka.data.split import SPLITS
 from hakka.files import read_json
-from hakka.quality.conftest import Judge, Problem
+from hakka.quality.answers import Judge, Problem
+from hakka.quality.likeness import Likeness
 from hakka.quality.limits import Limits
 
 
@@ -51,11 +50,12 @@ def test_exact_duplicates(dataset: Dataset, scans: dict[str, Scan], judge: Judge
         digest = scans[entry.image].sha256 or entry.sha256
         twin = first.setdefault(digest, entry)
         if twin is not entry:
-            problems.append((entry.image, f"{entry.image} ({entry.split}): same bytes as {twin.image} ({twin.split})"))
+            reason = f"{entry.image} ({entry.split}): same bytes as {twin.image} ({twin.split})"
+            problems.append((entry.image, reason, twin.image))
     judge(problems)
 
 
-def test_split_leakage(dataset: Dataset, scans: dict[str, Scan], limits: Limits, judge: Judge) -> None:
+def test_split_leakage(dataset: Dataset, likeness: Likeness, judge: Judge) -> None:
     """No image of one split looks nearly like an image of another, and no scene is torn apart."""
     splits: dict[str, set[str]] = defaultdict(set)
     for entry in dataset.entries:
@@ -65,30 +65,21 @@ def test_split_leakage(dataset: Dataset, scans: dict[str, Scan], limits: Limits,
         for group, found in splits.items()
         if len(found) > 1
     ]
-    pairs = _alike(dataset, scans, int(limits.number("split_leakage", "bits")))
     leaks = [
-        (a.image, f"{a.image} ({a.split}) looks like {b.image} ({b.split}): {bits} of 256 bits differ")
-        for a, b, bits in pairs
-        if a.split != b.split
+        (
+            entry.image,
+            f"{entry.image} ({entry.split}) looks like {other.image} ({other.split}): {bits} of 256 bits differ",
+            other.image,
+        )
+        for entry, (other, bits) in ((entry, likeness.across.get(entry.image, (None, 0))) for entry in dataset.entries)
+        if other is not None
     ]
     judge([*torn, *leaks])
 
 
-def test_near_duplicates(dataset: Dataset, scans: dict[str, Scan], limits: Limits, judge: Judge) -> None:
+def test_near_duplicates(dataset: Dataset, likeness: Likeness, judge: Judge) -> None:
     """No split is filled up with copies of one photo."""
-    pairs = _alike(dataset, scans, int(limits.number("near_duplicates", "bits")))
     judge(
-        (a.image, f"{a.image} is nearly {b.image}: {bits} of 256 bits differ")
-        for a, b, bits in pairs
-        if a.split == b.split and a.sha256 != b.sha256
+        (image, f"{image} is nearly {other.image}: {bits} of 256 bits differ", other.image)
+        for image, (other, bits) in sorted(likeness.within.items())
     )
-
-
-def _alike(dataset: Dataset, scans: dict[str, Scan], bits: int) -> Iterator[tuple[ImageEntry, ImageEntry, int]]:
-    """Pairs of usable images whose perceptual hashes differ in at most ``bits`` of 256 bits."""
-    entries = [entry for entry in dataset.entries if not scans[entry.image].problem]
-    looks = look_words(scans[entry.image] for entry in entries)
-    for i in range(len(entries)):
-        apart = distances(looks[i], looks[i + 1 :])
-        for j in np.flatnonzero(apart <= bits):
-            yield entries[i], entries[i + 1 + int(j)], int(apart[j])

@@ -1,4 +1,4 @@
-"""``hakka sample | convert | validate``."""
+"""``hakka sample | convert | export-data | validate``."""
 
 import argparse
 from pathlib import Path
@@ -8,6 +8,7 @@ from hakka.params import read_section
 from hakka.verbs.shared import Verbs, add_json, add_verb, print_json, progress_line
 
 SHOWN = 10
+_DATA_HELP = "folder of the photos (default: the one that the dataset was converted from)"
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -30,24 +31,62 @@ def add_verbs(verbs: Verbs) -> None:
         "convert",
         run_convert,
         "make a dataset of photos and annotations",
-        "hakka convert sample --out build/dataset",
+        "hakka convert sample --out build/dataset   "
+        "(or: hakka convert photos --out build/dataset --classes names.yaml --keep-source-split)",
     )
     convert.add_argument("source", type=Path, metavar="SRC", help="folder of photos and annotation files")
     convert.add_argument("--out", type=Path, required=True, metavar="DST", help="dataset folder to write")
-    convert.add_argument("--format", default="auto", metavar="F", help="auto, coco or yolo (default: auto)")
+    convert.add_argument(
+        "--format",
+        default="auto",
+        metavar="F",
+        help="auto, coco, yolo, labelme, via, labelstudio or voc (default: auto)",
+    )
+    convert.add_argument(
+        "--classes",
+        type=Path,
+        metavar="FILE",
+        help="class names and their aliases (default: SRC/classes.yaml if there)",
+    )
+    convert.add_argument(
+        "--keep-source-split", action="store_true", help="keep the train, val and test of the source where it has them"
+    )
     add_json(convert)
+
+    export = add_verb(
+        verbs,
+        "export-data",
+        run_export_data,
+        "write a dataset as COCO JSON",
+        "hakka export-data build/dataset --data sample --out build/coco.json",
+    )
+    export.add_argument("dataset", type=Path, metavar="DATASET", help="folder that `hakka convert` wrote")
+    export.add_argument("--data", type=Path, metavar="SRC", help=_DATA_HELP)
+    export.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="JSON file to write, a folder with --per-split"
+    )
+    export.add_argument("--format", default="coco", choices=("coco",), help="format to write (default: coco)")
+    export.add_argument("--per-split", action="store_true", help="one file for each of train, val and test")
+    add_json(export)
 
     validate = add_verb(
         verbs,
         "validate",
         run_validate,
         "check a dataset",
-        "hakka validate build/dataset --data sample --out build/validation",
+        "hakka validate build/dataset --out build/validation   "
+        "(or: hakka validate build/dataset-2 --against build/validation --out build/validation-2)",
     )
     validate.add_argument("dataset", type=Path, metavar="DATASET", help="folder that `hakka convert` wrote")
-    validate.add_argument("--data", type=Path, required=True, metavar="SRC", help="folder of the photos")
+    validate.add_argument("--data", type=Path, metavar="SRC", help=_DATA_HELP)
     validate.add_argument(
         "--out", type=Path, default=Path("build/validation"), metavar="DIR", help="reports (default: build/validation)"
+    )
+    validate.add_argument(
+        "--checks", type=Path, metavar="DIR", help="your own checks, test_*.py (default: checks beside params.yaml)"
+    )
+    validate.add_argument(
+        "--against", type=Path, metavar="BEFORE", help="validation or dataset of the version before, to watch for drift"
     )
     add_json(validate)
 
@@ -80,9 +119,14 @@ def run_convert(options: argparse.Namespace) -> int:
     from hakka.data.convert import convert
     from hakka.data.split import SplitParams
 
-    params = read_section(SplitParams, "split")
+    params = read_section(SplitParams, "split", keep_source=options.keep_source_split or None)
     report = convert(
-        options.source, options.out, format=options.format, params=params, progress=progress_line("images")
+        options.source,
+        options.out,
+        format=options.format,
+        params=params,
+        classes=options.classes,
+        progress=progress_line("images"),
     )
     if options.json:
         print_json({**report, "out": str(options.out)})
@@ -98,11 +142,25 @@ def run_convert(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_export_data(options: argparse.Namespace) -> int:
+    """Write a dataset in another format."""
+    from hakka.data.coco_out import export_coco
+
+    written = export_coco(options.dataset, options.data, options.out, per_split=options.per_split)
+    if options.json:
+        print_json(written)
+    else:
+        for file in written["files"]:
+            print(file)
+        print(f"{written['images']} images, {written['boxes']} boxes, {written['classes']} classes")
+    return 0
+
+
 def run_validate(options: argparse.Namespace) -> int:
     """Check a dataset; exit 1 when a check of severity error said no."""
     from hakka.quality.validate import validate
 
-    report = validate(options.dataset, options.data, options.out)
+    report = validate(options.dataset, options.data, options.out, checks=options.checks, against=options.against)
     if options.json:
         print_json({**report, "out": str(options.out)})
     else:

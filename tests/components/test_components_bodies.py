@@ -33,13 +33,25 @@ def artifact(kind, path):
     return kind(name=path.name, uri=str(path), metadata={})
 
 
+def scan(data, folder, shards=2):
+    """The scans of all shards, as the steps hand them over."""
+    images = artifact(dsl.Artifact, folder / "images")
+    found = []
+    for number, shard in enumerate(components.list_images.python_func(str(data), "r1", "auto", shards, images)):
+        scans, counts = artifact(dsl.Artifact, folder / f"scans-{number}"), artifact(dsl.Metrics, folder / f"n{number}")
+        components.scan_images.python_func(str(data), "r1", images, shard, scans, counts)
+        found.append((scans, counts))
+    return found
+
+
 def convert(data, folder):
     dataset, counts, report = (
         artifact(kind, folder / name)
         for kind, name in ((dsl.Dataset, "dataset"), (dsl.Metrics, "counts"), (dsl.HTML, "report"))
     )
-    components.convert_annotations.python_func(str(data), "r1", "auto", dataset, counts, report)
-    return dataset, counts, report
+    scans = [scans for scans, _ in scan(data, folder)]
+    components.convert_annotations.python_func(str(data), "r1", "auto", scans, dataset, counts, report)
+    return scans, dataset, counts, report
 
 
 @pytest.mark.parametrize("component", EVERY, ids=components.__all__)
@@ -64,17 +76,29 @@ def test_a_component_describes_itself_and_every_input(component):
     assert not undescribed
 
 
-def test_fingerprint_data_prefers_the_revision_it_is_given(data):
-    fingerprint = components.fingerprint_data.python_func
-    assert fingerprint(str(data), "v7") == "v7"
-    first = fingerprint(str(data), "")
-    assert len(first) == 64
+def test_prepare_data_names_the_state_of_a_folder_that_is_taken_as_it_lies(data, home):
+    prepare = components.prepare_data.python_func
+    folder, first = prepare(str(data), "")
+    assert (folder, len(first)) == (str(data), 64)
     (data / "annotations.json").write_text((data / "annotations.json").read_text() + "\n")
-    assert fingerprint(str(data), "") != first
+    assert prepare(str(data), "")[1] != first
+
+
+def test_list_images_names_the_shards_and_every_image_once(data, tmp_path):
+    images = artifact(dsl.Artifact, tmp_path / "images")
+    assert components.list_images.python_func(str(data), "r1", "auto", 3, images) == ["1/3", "2/3", "3/3"]
+    names = [json.loads(line) for line in Path(images.path).read_text().splitlines()]
+    assert len(names) == len(set(names)) > 16
+
+
+def test_scan_images_shows_what_each_shard_read(data, tmp_path):
+    counts = [counts.metadata for _, counts in scan(data, tmp_path)]
+    assert len(counts) == 2
+    assert all(entry["images"] > 0 and entry["bytes"] > 0 for entry in counts)
 
 
 def test_convert_annotations_shows_counts_and_report_on_the_dashboard(data, tmp_path):
-    dataset, counts, report = convert(data, tmp_path)
+    _, dataset, counts, report = convert(data, tmp_path)
     written = json.loads(Path(dataset.path, "report.json").read_text())
     assert counts.metadata["images.converted"] == written["images"]["converted"] > 0
     assert json.loads(Path(counts.path).read_text()) == counts.metadata
@@ -88,13 +112,36 @@ def test_convert_annotations_refuses_a_folder_without_annotations(tmp_path):
         convert(tmp_path / "photos", tmp_path)
 
 
-def test_validate_and_accept_let_a_good_dataset_pass(data, tmp_path):
-    dataset, *_ = convert(data, tmp_path)
-    validation, counts, report = (artifact(dsl.Artifact, tmp_path / name) for name in ("validation", "figures", "page"))
-    components.validate_dataset.python_func(str(data), dataset, validation, counts, report)
+def validate(data, folder):
+    scans, dataset, *_ = convert(data, folder)
+    validation, counts, report = (artifact(dsl.Artifact, folder / name) for name in ("validation", "figures", "page"))
+    components.validate_dataset.python_func(str(data), str(data), dataset, scans, validation, counts, report)
+    return validation, counts, report
+
+
+def test_validate_and_accept_let_a_good_dataset_pass(data, home, tmp_path):
+    validation, counts, report = validate(data, tmp_path)
     assert counts.metadata["errors"] == 0
     assert "<html" in Path(report.path).read_text()
-    assert components.accept_dataset.python_func(validation) is None
+    assert components.accept_dataset.python_func(validation, str(data)) is None
+
+
+def test_a_version_of_the_data_is_compared_with_the_one_accepted_before(data, home, tmp_path):
+    annotations = json.loads((data / "annotations.json").read_text())
+    accepted, *_ = validate(data, tmp_path / "first")
+    components.accept_dataset.python_func(accepted, str(data))
+    categories = [{**entry, "name": f"new {entry['name']}"} for entry in annotations["categories"]]
+    try:
+        (data / "annotations.json").write_text(json.dumps({**annotations, "categories": categories}))
+        second, *_ = validate(data, tmp_path / "second")
+    finally:
+        (data / "annotations.json").write_text(json.dumps(annotations))
+    checks = [
+        {check["name"]: check for check in json.loads(Path(validation.path, "report.json").read_text())["checks"]}
+        for validation in (accepted, second)
+    ]
+    assert checks[0]["data_drift"]["passed"]
+    assert "is new" in checks[1]["data_drift"]["findings"][0]["reason"]
 
 
 def test_accept_dataset_says_which_check_said_no_and_where_to_read_more(tmp_path):
@@ -105,7 +152,7 @@ def test_accept_dataset_says_which_check_said_no_and_where_to_read_more(tmp_path
     ]
     (tmp_path / "report.json").write_text(json.dumps({"passed": False, "checks": checks}))
     with pytest.raises(CheckFailed) as caught:
-        components.accept_dataset.python_func(validation)
+        components.accept_dataset.python_func(validation, "photos")
     assert "1 said no: split_leakage" in str(caught.value)
     assert str(tmp_path / "report.html") in str(caught.value)
 

@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +17,11 @@ from PIL import Image, ImageOps
 from hakka.boxes import cxcywh_to_xyxy
 from hakka.data.convert import convert
 from hakka.data.dataset import Dataset, load_dataset
-from hakka.data.formats import read_annotations
+from hakka.data.formats import coco as coco_reader
+from hakka.data.formats import coco_boxes, read_annotations
+from hakka.data.formats.json_lists import read_document
 from hakka.data.scan import scan_images
+from hakka.data.split import SplitParams
 from hakka.errors import InvalidInput
 
 HUGE = 10**400
@@ -202,7 +208,7 @@ def test_other_encodings_and_line_ends_are_read(write_coco, tmp_path, encoding):
         ("{", "not valid JSON"),
         ("[" * 10_000, "nested too deep"),
         ("\x00\x01", "not valid JSON"),
-        ("9" * 5000, "not valid JSON"),
+        ("9" * 5000, "COCO needs the lists"),
     ],
 )
 def test_json_that_is_no_annotation_file_is_one_sentence(source, tmp_path, content, word):
@@ -225,7 +231,7 @@ def test_folders_that_hold_no_data_are_one_sentence(source, tmp_path):
     with pytest.raises(InvalidInput, match="got a file"):
         convert(source / "a.jpg", tmp_path / "out")
     with pytest.raises(InvalidInput, match="format must be one of"):
-        convert(source, tmp_path / "out", format="voc")
+        convert(source, tmp_path / "out", format="tfrecord")
     with pytest.raises(InvalidInput, match="none of 2 images can be converted"):
         run(source, tmp_path / "out", coco([{"id": 1, "file_name": "gone.jpg"}], []))
 
@@ -269,7 +275,7 @@ def test_the_same_source_gives_the_same_bytes(write_coco, tmp_path):
     for out in ("one", "two"):
         convert(source, tmp_path / out)
     files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())
-    assert len(files) == 8 + 4
+    assert len(files) == 8 + 5
     assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in files)
 
 
@@ -287,12 +293,122 @@ def test_hostile_names_stay_text(source, tmp_path):
     images.append({"id": 99, "file_name": "<img src=x onerror=alert(1)>"})
     report = run(source, tmp_path / "out", coco(images, [], ("<b>apple</b>", "a: b\n- c")))
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "<img" not in page
+    assert "<img src=x" not in page
     assert "<b>apple" not in page
     assert report["images"] == {"found": 6, "converted": 4, "refused": 2}
     dataset = load_dataset(tmp_path / "out")
     assert dataset.names == ("<b>apple</b>", "a: b\n- c")
     assert all(len(dataset.labels(entry)) == 0 for entry in dataset.entries)
+
+
+def test_keys_that_come_twice_are_refused_where_they_are(source, tmp_path):
+    for name in "abc":
+        draw(source / f"{name}.jpg", ord(name))
+    text = """{"info": {"day": 1, "day": 2}, "categories": [{"id": 1, "name": "egg"}, {"id": 2, "id": 3, "name": ""}],
+    "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg", "file_name": "c.jpg"},
+               {"id": 4, "id": 4, "file_name": "c.jpg"}],
+    "annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9]},
+                    {"image_id": 1, "image_id": 2, "category_id": 1, "bbox": [1, 1, 9, 9]},
+                    {"image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], "bbox": [2, 2, 9, 9]},
+                    {"image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], "extra": {"a": 1, "a": 2}},
+                    {"image_id": 4, "category_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9]}]}"""
+    report = run(source, tmp_path / "out", text)
+    assert report["images"] == {"found": 4, "converted": 2, "refused": 2}
+    assert report["boxes"] == {"found": 5, "converted": 2, "clipped": 0, "refused": 3}
+    twice = "comes twice in one object, with two values"
+    for place in ("image 1", "annotation 2", "annotation 3", "category 1"):
+        assert re.search(f"{place} of annotations.json: .*{twice}", reasons(report))
+    assert f"the key 'day' {twice}, under 'info'" in reasons(report)
+    with pytest.raises(InvalidInput, match=f"the key 'images' {twice}"):
+        run(source, tmp_path / "out", '{"images": [], "images": [1], "annotations": [], "categories": []}')
+
+
+def test_outlines_stand_in_for_boxes_that_are_not_there(write_coco, tmp_path):
+    source = write_coco(2, {0: [None, None, [], None, [1, 1, 5, 5]]})
+    content = json.loads((source / "annotations.json").read_text())
+    outlines = [
+        [[8, 8, 30, 8, 30, 20]],
+        {"size": [64, 96], "counts": [64 * 10 + 4, 6, 58, 6, 5430]},
+        {"size": [96, 64], "counts": [6144]},
+        [[1, 1, 5, 1, 9, 1]],
+        [[8, 8, 30, 8, 30, 20]],
+    ]
+    for annotation, outline in zip(content["annotations"], outlines, strict=True):
+        annotation["segmentation"] = outline
+    report = run(source, tmp_path / "out", content)
+    assert report["boxes"] == {"found": 5, "converted": 3, "clipped": 0, "refused": 2}
+    expected = [[8, 8, 30, 20], [10, 4, 12, 10], [1, 1, 6, 6]]
+    assert pixels(load_dataset(tmp_path / "out"), "images/000.jpg") == expected
+    for word in ("2 annotations without bbox", "is for 64 x 96 pixels", "must have a width and a height"):
+        assert word in reasons(report)
+
+
+def test_not_a_number_refuses_the_box_and_not_the_file(write_coco, tmp_path):
+    source = write_coco(2, {0: [[1, 1, 5, 5], [math.nan, 1, 5, 5], [1, -math.inf, 5, 5], [-1e6, -1e6, 2e6, 2e6]]})
+    text = (source / "annotations.json").read_text()
+    assert "NaN" in text
+    report = convert(source, tmp_path / "out")
+    assert report["boxes"] == {"found": 4, "converted": 2, "clipped": 1, "refused": 2}
+
+
+def test_ids_that_are_large_sparse_text_or_too_large(source, tmp_path):
+    for name in "abcd":
+        draw(source / f"{name}.jpg", ord(name))
+    ids = [2**63 - 1, "uuid-1", 2**64, 2**64 + 1]
+    images = [{"id": id_, "file_name": f"{name}.jpg"} for id_, name in zip(ids, "abcd", strict=True)]
+    boxes = [
+        {"id": f"box {i}", "image_id": id_, "category_id": 7 * 10**9, "bbox": [1, 1, 9, 9]} for i, id_ in enumerate(ids)
+    ]
+    content = {"images": images, "annotations": boxes, "categories": [{"id": 7 * 10**9, "name": "egg"}]}
+    report = run(source, tmp_path / "out", content)
+    assert report["images"] == {"found": 4, "converted": 2, "refused": 2}
+    assert report["boxes"] == {"found": 4, "converted": 2, "clipped": 0, "refused": 2}
+    assert "needs a whole number or text as id" in reasons(report)
+
+
+def test_a_pipe_is_passed_over_and_said_so(write_coco, tmp_path):
+    source = write_coco(2)
+    os.mkfifo(source / "pipe.json")
+    report = convert(source, tmp_path / "out")
+    assert "pipe.json: passed over: not a regular file" in reasons(report)
+
+
+def test_more_refusals_than_anyone_reads_are_told_as_one(write_coco, tmp_path, monkeypatch):
+    monkeypatch.setattr(coco_boxes, "MOST_FINDINGS", 3)
+    report = convert(write_coco(2, {0: [[1, 1, 5, 5], *[[1, 1, -5, 5]] * 9]}), tmp_path / "out")
+    assert report["boxes"] == {"found": 10, "converted": 1, "clipped": 0, "refused": 9}
+    assert [finding["boxes"] for finding in report["findings"][:4]] == [1, 1, 1, 6]
+    assert "5 more boxes" in reasons(report)
+
+
+def test_the_split_of_the_source_is_kept_and_its_leaks_are_told(source, tmp_path):
+    for i, split in enumerate(("train", "train", "valid", "test2017", "more")):
+        draw(source / split / f"{i}.png", i, (128, 96))
+    Image.open(source / "train" / "0.png").save(source / "valid" / "again.jpg", quality=70)
+    Image.open(source / "train" / "1.png").save(source / "more" / "again.jpg", quality=70)
+    for folder in sorted(source.iterdir()):
+        names = [path.name for path in sorted(folder.iterdir())]
+        content = coco([{"id": i, "file_name": name} for i, name in enumerate(names)], [])
+        (folder / "_annotations.coco.json").write_text(json.dumps(content))
+    report = convert(source, tmp_path / "out", params=SplitParams(keep_source=True))
+    splits = {entry.image: entry.split for entry in load_dataset(tmp_path / "out").entries}
+    assert splits.pop("more/4.png") in ("train", "val", "test")
+    assert splits == {
+        "train/0.png": "train",
+        "train/1.png": "train",
+        "more/again.jpg": "train",
+        "valid/2.png": "val",
+        "valid/again.jpg": "val",
+        "test2017/3.png": "test",
+    }
+    assert "are in train and val, such as train/0.png and valid/again.jpg" in reasons(report)
+
+
+def test_scans_must_cover_every_image(write_coco, tmp_path):
+    source = write_coco(3)
+    scans = scan_images(source, ["images/000.jpg", "images/002.jpg"])
+    with pytest.raises(InvalidInput, match=r"001\.jpg: the scans must cover every image"):
+        convert(source, tmp_path / "out", scans=scans)
 
 
 JSON = st.recursive(
@@ -356,6 +472,32 @@ def test_any_coco_is_accounted_for_and_never_a_crash(three_images, images, boxes
         assert (labels[:, 3:] > 0).all()
 
 
+def _account(source: Path) -> tuple:
+    read = read_annotations(source)
+    images = [(image.image, image.size, image.boxes.tolist(), list(image.places), image.split) for image in read.images]
+    return images, read.names, read.findings, read.images_found, read.boxes_found
+
+
+NO_VALUES = coco_boxes.split_plain([])[1]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(images=st.lists(IMAGE, max_size=5), boxes=st.lists(BOX, max_size=8), block=st.integers(100, 300))
+def test_column_by_column_one_by_one_and_in_pieces_are_the_same(three_images, images, boxes, block):
+    good = [{"id": "good", "file_name": "a.jpg"}, {"id": 9, "file_name": "b.jpg"}, *images]
+    plain = [{"id": i, "image_id": 9, "category_id": 10, "bbox": [i, 1, 5, 5]} for i in (1, 2, 2, 1)]
+    content = coco(good, [*plain[:2], *boxes, *plain[2:]])
+    (three_images / "annotations.json").write_text(json.dumps(content))
+    expected = _account(three_images)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coco_boxes, "split_plain", lambda values: (np.zeros(len(values), dtype=bool), NO_VALUES))
+        assert _account(three_images) == expected
+    longest = max(len(json.dumps(value)) for value in [*good, *boxes])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coco_reader, "read_document", partial(read_document, small=0, block=max(block, longest // 8)))
+        assert _account(three_images) == expected
+
+
 def test_the_scan_itself_never_raises(tmp_path):
     whole = draw(tmp_path / "a.png", 1).read_bytes()
     rng = np.random.default_rng(0)
@@ -369,4 +511,4 @@ def test_the_scan_itself_never_raises(tmp_path):
     scans = scan_images(tmp_path, names)
     assert list(scans) == names
     assert scans["a.png"].problem is None
-    assert scans["folder.jpg"].problem == "no such image file"
+    assert scans["folder.jpg"].problem == "an image must be a regular file"

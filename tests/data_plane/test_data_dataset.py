@@ -3,18 +3,26 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from data_pictures import draw
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from hakka.data import load_dataset, materialize
+from hakka.boxes import cxcywh_to_xyxy
+from hakka.data import labels, load_dataset, materialize, place
 from hakka.data.convert import convert
 from hakka.data.dataset import content_digest
 from hakka.data.fingerprint import fingerprint
+from hakka.data.formats.annotations import SourceImage
+from hakka.data.scan import Scan
 from hakka.errors import InvalidInput, NotFound, Tampered, Unavailable
+from hakka.files import whole_folder
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "epicure_ingredients"
 
@@ -158,6 +166,91 @@ def test_a_disk_that_takes_no_more_is_one_sentence_and_leaves_nothing(write_coco
     with pytest.raises(Unavailable, match="No space left"):
         convert(source, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_what_a_killed_conversion_left_is_removed_and_what_a_running_one_uses_is_not(write_coco, tmp_path):
+    source = write_coco(3)
+    code = (
+        "import os, sys, time; from pathlib import Path; from hakka.files import whole_folder\n"
+        "with whole_folder(Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'half').touch(); print(folder, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "out")]
+    killed, running = (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    )
+    scratch = [Path(process.stdout.readline().strip()) for process in (killed, running)]
+    killed.kill()
+    killed.communicate()
+    assert all((folder / "half").exists() for folder in scratch)
+    convert(source, tmp_path / "out")
+    assert [(folder / "half").exists() for folder in scratch] == [False, True]
+    running.communicate("")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
+
+
+def test_a_folder_that_was_about_to_be_replaced_comes_back(write_coco, tmp_path):
+    source = write_coco(3)
+    convert(source, tmp_path / "out")
+    (tmp_path / ".out.last-x").mkdir()
+    (tmp_path / "out").rename(tmp_path / ".out.last-x" / "out")  # here the process was killed
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "out"):
+        raise RuntimeError
+    assert len(load_dataset(tmp_path / "out").entries) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
+
+
+SHARE = st.integers(0, 10**8).map(lambda units: units / 10**8)
+LABEL = st.tuples(st.integers(0, 12345), SHARE, SHARE, SHARE, SHARE)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(LABEL, max_size=4), max_size=6), st.integers(1, 4))
+def test_label_files_hold_every_digit(images, step):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(labels, "_STEP", step)
+        boxes = np.array([box for image in images for box in image], dtype=float).reshape(-1, 5)
+        starts = np.cumsum([0, *map(len, images)]).tolist()
+        texts = list(labels.label_texts(boxes, starts))
+    lines = ["".join(f"{label} {x:.8f} {y:.8f} {w:.8f} {h:.8f}\n" for label, x, y, w, h in image) for image in images]
+    assert [text.decode() for text in texts] == lines
+
+
+BOXES = st.lists(st.lists(st.floats(-50, 250), min_size=4, max_size=4), max_size=4)
+PLACED_IMAGE = st.tuples(st.sampled_from([(100, 60), (60, 100), None, "shares"]), st.integers(1, 8), BOXES)
+
+
+@settings(deadline=None)
+@given(st.lists(PLACED_IMAGE, min_size=1, max_size=6), st.integers(1, 3))
+def test_boxes_of_many_images_are_placed_as_each_by_itself(described, step):
+    images, scans = [], {}
+    for i, (size, orientation, boxes) in enumerate(described):
+        width, height = (60, 100) if orientation >= 5 else (100, 60)
+        claimed = size if size in ((width, height), (height, width) if orientation >= 5 else None) else None
+        unit = "shares" if size == "shares" else "pixels"
+        corners = [[x, y, x + abs(w) + 0.5, y + abs(h) + 0.5] for x, y, w, h in boxes]
+        rows = np.array([[j, *box] for j, box in enumerate(corners)], dtype=float).reshape(-1, 5)
+        rows[:, 1:] /= 100 if unit == "shares" else 1
+        images.append(SourceImage(f"{i}.jpg", claimed, rows, range(len(rows)), unit))
+        scans[f"{i}.jpg"] = Scan(f"{i}.jpg", width=width, height=height, orientation=orientation)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(place, "_STEP", step)
+        placed = place.place_boxes(images, scans)
+    refused = {(finding.image, finding.box) for finding in placed.findings if finding.kind == "refused"}
+    clipped = {(finding.image, finding.box) for finding in placed.findings if finding.kind == "clipped"}
+    for i, image in enumerate(images):
+        scan = scans[image.image]
+        frame = [scan.width, scan.height] * 2
+        rows = placed.boxes[placed.starts[i] : placed.starts[i + 1]]
+        found = cxcywh_to_xyxy(rows[:, 1:], scan.width, scan.height)
+        kept = [j for j in range(len(image.boxes)) if (image.image, j) not in refused]
+        assert rows[:, 0].tolist() == kept
+        for j, box in zip(kept, found, strict=True):
+            corners = image.boxes[j : j + 1, 1:] * (frame if image.unit == "shares" else 1)
+            if image.size not in (None, (scan.width, scan.height)):
+                corners = place.turn(corners, scan.orientation, scan.height, scan.width)
+            assert np.allclose(box, np.clip(corners[0], 0, frame), atol=1e-9)
+            assert (np.abs(np.clip(corners[0], 0, frame) - corners[0]).max() > 1e-3) == ((image.image, j) in clipped)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real photos are not on this machine")

@@ -5,13 +5,14 @@ import hashlib
 import numpy as np
 import pytest
 from data_pictures import draw
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
+from hakka.data import likeness
 from hakka.data.groups import group_scans
-from hakka.data.scan import scan_images
-from hakka.data.split import Scene, SplitParams, assign_splits
+from hakka.data.scan import Scan, scan_images
+from hakka.data.split import Scene, SplitParams, assign_splits, keep_splits
 from hakka.errors import InvalidInput
 
 
@@ -34,6 +35,7 @@ def test_order_does_not_matter_and_the_seed_does():
     assert assign_splits(several, SplitParams()) != assign_splits(several, SplitParams(seed=1))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 40), st.frozensets(st.integers(0, 5), max_size=3)), min_size=3, max_size=40))
 def test_every_split_gets_something_and_every_class_is_trained(described):
     several = [Scene(f"{i:016x}", images, classes) for i, (images, classes) in enumerate(described)]
@@ -81,3 +83,52 @@ def test_another_shot_of_a_scene_joins_it_and_another_scene_does_not(tmp_path):
     shots = ("base.png", "again.jpg", "darker.jpg", "nearer.jpg", "turned.jpg")
     assert len({groups[name] for name in shots}) == 1
     assert len(set(groups.values())) == 31
+
+
+def near_looks(seed: int, count: int) -> np.ndarray:
+    """Random hashes, copies of them with some bits turned, one with all bits turned."""
+    rng = np.random.default_rng(seed)
+    looks = rng.integers(0, 2**64, (count, 4), dtype=np.uint64)
+    for i in range(count // 2):
+        bits = np.unpackbits(looks[i].view(np.uint8))
+        bits[rng.permutation(256)[: rng.integers(0, 120)]] ^= 1
+        looks[rng.integers(count // 2, count)] = np.packbits(bits).view(np.uint64)
+    looks[-1] = ~looks[0]
+    return looks
+
+
+@pytest.mark.parametrize("bits", [0, 1, 15, 16, 84, 119, 255, 256])
+def test_no_pair_of_look_alikes_is_missed(bits, monkeypatch):
+    monkeypatch.setattr(likeness, "_ROWS", 3)
+    monkeypatch.setattr(likeness, "_COLUMNS", 7)
+    monkeypatch.setattr(likeness, "_TASK", 10)
+    looks = near_looks(bits, 60)
+    apart = np.bitwise_count(looks[:, None] ^ looks[None]).sum(axis=2)
+    expected = {(i, j): apart[i, j] for i in range(60) for j in range(i) if apart[i, j] <= bits}
+    pairs = [pair for block in likeness.close_pairs(looks, bits) for pair in zip(*block, strict=True)]
+    assert {(i, j): bits for i, j, bits in pairs} == expected
+    assert len(pairs) == len(expected)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 40), st.sampled_from([0, 40, 84, 110]))
+def test_scenes_are_what_steps_of_likeness_link(seed, count, bits):
+    looks = near_looks(seed, count)
+    scans = [
+        Scan(f"{i}.jpg", sha256=hashlib.sha256(bytes([i])).hexdigest(), look=looks[i].tobytes()) for i in range(count)
+    ]
+    linked = np.bitwise_count(looks[:, None] ^ looks[None]).sum(axis=2) <= bits
+    for _ in range(count):
+        linked = linked @ linked
+    smallest = {f"{i}.jpg": min(scans[j].sha256 for j in np.flatnonzero(linked[i]))[:16] for i in range(count)}
+    assert group_scans(scans, bits) == smallest
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["train", "val", "test", None]), st.sampled_from("abcd")), max_size=20))
+def test_a_kept_split_is_kept_and_the_rest_goes_with_its_scene(images):
+    own, groups = [split for split, _ in images], [scene for _, scene in images]
+    splits = keep_splits(own, groups, SplitParams())
+    for split, kept, scene in zip(own, splits, groups, strict=True):
+        others = {other for other, group in images if group == scene and other is not None}
+        assert kept in ({split} if split else others if len(others) == 1 else {"train", "val", "test"})

@@ -64,7 +64,9 @@ def test_an_image_installs_exactly_its_lock(name, target):
     assert f"--no-deps --require-hashes -r /requirements/{locks[target]}.txt" in runs
     own = " ".join(rest for word, rest in chain(ROOT / name, target) if word == "RUN")
     assert "pip" not in own
-    assert "apt" not in own
+    packages = re.findall(r"apt-get install --yes --no-install-recommends ([^&]*)", own)
+    assert [name.strip() for name in packages] == (["git"] if target is None else [])
+    assert own.count("apt-get install") == len(packages)
 
 
 def start_command(target: str) -> list[str]:

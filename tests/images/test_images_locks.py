@@ -79,7 +79,7 @@ def inputs(name: str) -> set[tuple[str, str]]:
             found |= inputs(line.removeprefix("-r ").removesuffix(".in"))
         elif line and not line.startswith("#"):
             package, version = line.split("==")
-            found.add((package, version))
+            found.add((package.partition("[")[0], version))
     return found
 
 

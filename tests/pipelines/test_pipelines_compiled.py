@@ -42,9 +42,11 @@ def test_every_parameter_says_what_it_is_and_takes_its_default_from_params_yaml(
 def test_what_reads_or_changes_more_than_its_inputs_is_never_reused(documents):
     cached = {name for name, task in tasks(documents[0]).items() if task.get("cachingOptions", {}).get("enableCache")}
     assert cached == {
+        "scan-in-shards",
+        "list-images",
+        "scan-images",
         "convert-annotations",
         "validate-dataset",
-        "accept-dataset",
         "train-detector",
         "export-detector",
         "evaluate-detector",
@@ -57,11 +59,23 @@ def test_training_waits_for_the_checks_and_nothing_waits_for_tracking(documents)
     assert not [name for name, task in found.items() if "track-run" in task.get("dependentTasks", [])]
 
 
+def test_the_look_at_the_images_is_shared_out_over_steps_of_a_size_of_their_own(documents):
+    found, cluster = tasks(documents[0]), read_params()["cluster"]
+    [loop] = [task for task in found.values() if "parameterIterator" in task]
+    assert loop["iteratorPolicy"] == {"parallelismLimit": cluster["scans_at_once"]}
+    items = loop["inputs"]["parameters"][loop["parameterIterator"]["items"]["inputParameter"]]
+    assert items["taskOutputParameter"] == {"outputParameterKey": "Output", "producerTask": "list-images"}
+    for name in ("convert-annotations", "validate-dataset"):
+        assert "scan-in-shards" in found[name]["dependentTasks"]
+    asked = documents[0]["deploymentSpec"]["executors"]["exec-scan-images"]["container"]["resources"]
+    assert (asked["resourceCpuLimit"], asked["resourceMemoryLimit"]) == (cluster["scan_cpus"], cluster["scan_memory"])
+
+
 def test_steps_with_data_or_registry_get_the_volume_and_training_gets_shared_memory(documents):
     spec, platform = documents
     executors = spec["deploymentSpec"]["executors"]
     on_cluster = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    without = {"exec-accept-dataset", "exec-decide-promotion"}
+    without = {"exec-decide-promotion"}
     assert set(on_cluster) == set(executors) - without
     for name in on_cluster:
         assert on_cluster[name]["pvcMount"][0]["mountPath"] == "/var/lib/hakka"

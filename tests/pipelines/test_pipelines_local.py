@@ -17,7 +17,7 @@ def settings(tmp_path):
 
 @pytest.fixture
 def house(tmp_path, monkeypatch):
-    for package in ("hakka", "components"):
+    for package in ("hakka", "components", "checks"):
         (tmp_path / "house" / package).mkdir(parents=True)
         (tmp_path / "house" / package / "code.py").write_text("a = 1\n")
     (tmp_path / "house" / "params.yaml").write_text("train: {}\ngate: {floor: 0.2}\n")
@@ -26,16 +26,18 @@ def house(tmp_path, monkeypatch):
     return tmp_path / "house"
 
 
-@pytest.mark.parametrize("changed", ["hakka/code.py", "components/code.py", "params.yaml", "hakka/new.yaml"])
+@pytest.mark.parametrize(
+    "changed", ["hakka/code.py", "components/code.py", "params.yaml", "hakka/new.yaml", "checks/test_own.py"]
+)
 def test_changed_code_and_parameters_make_every_step_new(house, settings, changed):
     before = local.digest_code("auto", settings)
     (house / changed).write_text("train: {epochs: 2}\n")
     assert local.digest_code("auto", settings) != before
 
 
-def test_another_floor_of_the_gate_costs_no_new_training(house, settings):
+def test_another_floor_of_the_gate_and_other_shards_cost_no_new_training(house, settings):
     before = local.digest_code("auto", settings)
-    (house / "params.yaml").write_text("train: {}\ngate: {floor: 0.0}\n")
+    (house / "params.yaml").write_text("train: {}\ngate: {floor: 0.0}\nscan: {shards: 4}\n")
     assert local.digest_code("auto", settings) == before
 
 
@@ -51,6 +53,16 @@ def test_a_killed_run_is_settled_and_a_running_one_left_alone(tmp_path):
         assert (tmp_path / "running" / "pipeline" / "hakka" / "train-detector").exists()
     assert "killed" in json.loads((tmp_path / "killed" / "run.json").read_text())["error"]
     assert not (tmp_path / "killed" / "pipeline" / "hakka" / "train-detector").exists()
+
+
+def test_the_shards_that_were_done_when_a_run_was_killed_are_kept(tmp_path):
+    turns = [tmp_path / "killed" / "pipeline" / "hakka" / f"for-loop-1-iteration-{i}" / "scan-images" for i in range(2)]
+    for step in turns:
+        step.mkdir(parents=True)
+    (turns[0] / "executor_output.json").write_text("{}")
+    (tmp_path / "killed" / local.LOCK).touch()
+    local.settle_killed_runs(tmp_path)
+    assert [step.exists() for step in turns] == [True, False]
 
 
 def test_what_no_step_runs_changes_nothing(house, settings):
@@ -82,6 +94,11 @@ def test_paths_of_a_run_do_not_depend_on_the_folder_it_is_started_in(tmp_path, m
     checked = local.check_arguments({"data": "photos", "weights": "start.pt"})
     assert checked == {"data": str(tmp_path / "photos"), "weights": str(tmp_path / "start.pt")}
     assert local.check_arguments({"data": "photos"})["weights"] == "auto"
+
+
+def test_a_number_of_shards_that_cannot_be_run_is_refused(tmp_path):
+    with pytest.raises(InvalidInput, match="shards must be 1 to 10000, got 0"):
+        local.check_arguments({"data": str(tmp_path), "shards": 0})
 
 
 def test_data_that_is_no_folder_is_refused(tmp_path):

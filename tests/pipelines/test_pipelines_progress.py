@@ -2,6 +2,7 @@
 
 import io
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -27,12 +28,12 @@ def say(progress, message):
 
 
 STEP = (
-    "    [KFP Executor 2026-01-02 03:04:05,678 INFO]: Looking for component `train_detector` in a file\n"
-    "    [KFP Executor 2026-01-02 03:04:05,678 INFO]: Got executor_input:\n"
-    '    {\n        "inputs": {\n            "parameterValues": {}\n        }\n    }\n'
-    "    epoch 1/2: loss 3.0\n"
-    "    [KFP Executor 2026-01-02 03:04:05,678 INFO]: a word of a library\n\n"
-    "    [KFP Executor 2026-01-02 03:04:05,678 INFO]: Wrote executor output file to /x.\n"
+    "[KFP Executor 2026-01-02 03:04:05,678 INFO]: Looking for component `train_detector` in a file\n"
+    "[KFP Executor 2026-01-02 03:04:05,678 INFO]: Got executor_input:\n"
+    '{\n    "inputs": {\n        "parameterValues": {}\n    }\n}\n'
+    "epoch 1/2: loss 3.0\n"
+    "[KFP Executor 2026-01-02 03:04:05,678 INFO]: a word of a library\n\n"
+    "[KFP Executor 2026-01-02 03:04:05,678 INFO]: Wrote executor output file to /x.\n"
 )
 
 
@@ -54,6 +55,43 @@ def test_a_reused_step_says_so(progress, seen):
     assert progress.steps[0].state == "reused"
 
 
+def scan(progress, shard, words):
+    """One shard's life, in small pieces of text."""
+    say(progress, "Executing task 'scan-images'")
+    progress.write("[KFP Executor 2026-01-02 03:04:05,678 INFO]: Got executor_input:\n")
+    for piece in ('{\n  "inputs": {\n    "param', f'eterValues": {{"shard": "{shard}"}}\n', "  }\n", "}\n"):
+        progress.write(piece)
+    for word in words:
+        progress.write(word)
+        progress.write("\n")
+    say(progress, "Task 'scan-images' finished with status SUCCESS")
+
+
+def test_shards_that_run_at_once_do_not_talk_into_each_other(progress, seen):
+    words = [f"{number} of 500 images" for number in range(100, 501, 100)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: scan(progress, f"{number}/4", words), range(1, 5)))
+    for number in range(1, 5):
+        name = f"scan {number}/4"
+        own = [line for line in seen if line.strip().startswith(name)]
+        assert own[:-1] == [f"{name}: started", *(f"  {name}: {word}" for word in words)]
+        assert own[-1].startswith(f"{name}: done in ")
+    assert len(seen) == 4 * 7
+
+
+def test_the_only_shard_goes_by_the_name_of_the_step(progress, seen):
+    scan(progress, "1/1", ["100 of 100 images"])
+    assert seen[:2] == ["scan: started", "  100 of 100 images"]
+    assert seen[2].startswith("scan: done in ")
+
+
+def test_shards_that_are_reused_are_one_line(progress, seen):
+    for _ in range(3):
+        say(progress, "Task scan-images cache hit (key=0123456789ab); skipping execution.")
+    assert seen == ["scan: reused from an earlier run"]
+    assert len(progress.steps) == 3
+
+
 @pytest.mark.parametrize(
     ("error", "sentence", "code"),
     [
@@ -63,7 +101,7 @@ def test_a_reused_step_says_so(progress, seen):
 )
 def test_an_error_of_hakka_ends_the_run_in_its_own_sentence(progress, seen, error, sentence, code):
     say(progress, "Executing task 'convert-annotations'")
-    progress.write(f'    Traceback (most recent call last):\n      File "x.py", line 1\n    {error}\n')
+    progress.write(f'Traceback (most recent call last):\n  File "x.py", line 1\n{error}\n')
     say(progress, "Task 'convert-annotations' finished with status FAILURE")
     assert (progress.failure.sentence, progress.failure.exit_code) == (sentence, code)
     assert seen[0] == "convert: started"
@@ -73,9 +111,9 @@ def test_an_error_of_hakka_ends_the_run_in_its_own_sentence(progress, seen, erro
 
 def test_the_last_of_chained_errors_counts(progress, seen):
     say(progress, "Executing task 'train-detector'")
-    progress.write("    Traceback (most recent call last):\n      a\n    KeyError: 'x'\n\n")
-    progress.write("    During handling of the above exception, another exception occurred:\n\n")
-    progress.write("    Traceback (most recent call last):\n      b\n    hakka.errors.NotFound: no weights\n")
+    progress.write("Traceback (most recent call last):\n  a\nKeyError: 'x'\n\n")
+    progress.write("During handling of the above exception, another exception occurred:\n\n")
+    progress.write("Traceback (most recent call last):\n  b\nhakka.errors.NotFound: no weights\n")
     say(progress, "Task 'train-detector' finished with status FAILURE")
     assert progress.failure.sentence == "no weights"
     assert len(seen) == 2

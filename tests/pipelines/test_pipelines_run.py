@@ -18,6 +18,7 @@ import pytest
 import components
 from hakka.data.sample import write_sample
 from hakka.registry import champion, list_versions
+from pipelines.local import step_folders
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ("--weights", "starter", "--imgsz", "32", "--batch", "8", "--device", "cpu")
@@ -28,7 +29,7 @@ def house(tmp_path_factory):
     """A copy of the code in a folder whose name kfp.local would trip over: a space, and python3."""
     folder = tmp_path_factory.mktemp("house") / "my python3 code"
     folder.mkdir()
-    for package in ("hakka", "components", "pipelines"):
+    for package in ("hakka", "components", "pipelines", "checks"):
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", "cutouts"))
     params = (ROOT / "params.yaml").read_text()
     (folder / "params.yaml").write_text(set_floor(params, "0.0"))
@@ -103,7 +104,8 @@ def test_a_run_promotes_a_detector_and_says_what_it_did(first, home):
 
 def test_progress_names_every_step_with_its_seconds_and_lets_training_speak(first):
     err = first[2]
-    for name in ("convert", "validate", "train", "export", "evaluate", "decide", "promote", "deploy", "track"):
+    before = ("prepare", "list", "scan", "convert", "validate", "accept", "train")
+    for name in (*before, "export", "evaluate", "decide", "promote", "deploy", "track"):
         assert re.search(rf"^{name}: started\n(.*\n)*?{name}: done in \d+\.\d s$", err, re.MULTILINE), name
     assert re.search(r"^  epoch 1/1", err, re.MULTILINE)
     assert "KFP" not in err
@@ -124,6 +126,13 @@ def test_the_record_and_the_page_of_a_run_lead_to_its_reports(first):
         assert Path(record["paths"][name]).as_uri() in links
 
 
+def test_a_users_own_checks_are_run_with_those_of_hakka(first):
+    report = json.loads(Path(first[1]["paths"]["validation"]).with_name("report.json").read_text())
+    [own] = [check for check in report["checks"] if check["origin"]]
+    assert own["name"] == "one_plate"
+    assert own["passed"]
+
+
 def test_a_model_in_the_registry_names_the_run_and_the_data(first, home):
     [model] = list_versions(home / "registry")
     assert model["kfp_run"] == run_folder(first[1]).name
@@ -135,10 +144,11 @@ def test_a_second_run_reuses_what_it_may_and_says_so(first, house, home):
     assert code == 0, err
     assert answer["version"] == first[1]["version"]
     assert len(list_versions(home / "registry")) == 1
-    for name in ("convert", "validate", "train", "export", "evaluate"):
+    for name in ("list", "scan", "convert", "validate", "train", "export", "evaluate"):
         assert f"{name}: reused from an earlier run" in err
     assert {name for name, state in steps(answer).items() if state == "done"} == {
-        "fingerprint",
+        "prepare",
+        "accept",
         "evaluate champion",
         "decide",
         "promote",
@@ -206,6 +216,7 @@ def test_a_dataset_that_fails_its_checks_is_refused_with_the_reason(house, tmp_p
     [
         ((), "nowhere", "data: must be a folder of photos and annotations"),
         (("--imgsz", "33"), "photos", "imgsz must be a multiple of 32, got 33"),
+        (("--shards", "0"), "photos", "shards must be 1 to 10000, got 0"),
         (("--epochs", "-1"), "photos", "epochs must be 0 to 100000, got -1"),
     ],
 )
@@ -229,5 +240,5 @@ def test_a_detector_below_the_floor_leaves_the_champion_and_every_body_has_run(f
     assert answer["decision"] == "keep"
     assert "does not reach the floor of 0.990" in answer["reason"]
     assert answer["version"] is None
-    ran = {path.name for folder in (run_folder(first[1]), run_folder(answer)) for path in folder.glob("pipeline/*/*")}
+    ran = {path.name for folder in (run_folder(first[1]), run_folder(answer)) for path in step_folders(folder)}
     assert ran >= {name.replace("_", "-") for name in components.__all__}

@@ -8,14 +8,14 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from quality_photos import failed, photo
 
 from hakka.data.convert import convert
-from hakka.data.dataset import Dataset, load_dataset
-from hakka.data.split import SplitParams
+from hakka.data.dataset import load_dataset
+from hakka.data.scan import scan_images
 from hakka.errors import InvalidInput
 from hakka.params import PARAMS_FILE
 from hakka.quality.limits import DEFAULTS, read_limits
@@ -24,47 +24,15 @@ from hakka.quality.validate import validate
 REPO = Path(__file__).resolve().parents[2]
 
 
-def photo(seed: int, size: tuple[int, int] = (96, 80)) -> Image.Image:
-    values = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
-    return Image.fromarray(values).resize(size, Image.Resampling.BICUBIC)
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    folder = tmp_path / "source"
-    folder.mkdir()
-    images, boxes = [], []
-    for i in range(24):
-        photo(i).save(folder / f"{i:02}.jpg")
-        images.append({"id": i, "file_name": f"{i:02}.jpg"})
-        boxes += [{"image_id": i, "category_id": 1 + i % 2, "bbox": [5 + i, 5, 30, 30 + j]} for j in (0, 20)]
-    categories = [{"id": 1, "name": "egg"}, {"id": 2, "name": "mik <b>"}]
-    (folder / "a.json").write_text(json.dumps({"images": images, "annotations": boxes, "categories": categories}))
-    return folder
-
-
-@pytest.fixture
-def dataset(source: Path, tmp_path: Path) -> Dataset:
-    convert(source, tmp_path / "dataset", params=SplitParams(near_duplicate_bits=84))
-    return load_dataset(tmp_path / "dataset")
-
-
-def failed(report: dict, severity: str = "error") -> dict[str, str]:
-    return {
-        check["name"]: "\n".join(finding["reason"] for finding in check["findings"])
-        for check in report["checks"]
-        if not check["passed"] and check["severity"] == severity
-    }
-
-
 def test_a_good_dataset_passes_every_check_quickly_and_quietly(dataset, source, tmp_path, capfd):
     start = time.monotonic()
     report = validate(dataset.path, source, tmp_path / "out")
     assert time.monotonic() - start < 30
     assert report["passed"]
     assert (report["errors"], report["warnings"]) == (0, 0), failed(report, "warning")
-    assert {check["name"] for check in report["checks"]} == set(DEFAULTS)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["junit.xml", "report.html", "report.json"]
+    assert {check["name"] for check in report["checks"] if not check["origin"]} == set(DEFAULTS)
+    written = ["junit.xml", "profile.json", "report.html", "report.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == written
     assert json.loads((tmp_path / "out" / "report.json").read_text()) == report
     assert capfd.readouterr() == ("", "")
 
@@ -101,7 +69,7 @@ def empty_test_split(dataset, source):
     index = dataset.path / "index.jsonl"
     for entry in dataset.split("test"):
         dataset.label_file(entry).rename(dataset.path / "labels" / "train" / f"{entry.stem}.txt")
-    index.write_text(index.read_text().replace('"split": "test"', '"split": "train"'))
+    index.write_text(index.read_text().replace('"split":"test"', '"split":"train"'))
 
 
 def leak(dataset, source):
@@ -170,7 +138,7 @@ def test_what_is_doubtful_is_reported_and_does_not_stop(source, tmp_path):
     assert "'rare': must have ≥ 10 boxes, got 0" in warned["class_instances"]
     page = (tmp_path / "out" / "report.html").read_text()
     assert "&lt;img src=x&gt;" in page
-    assert "<img" not in page
+    assert "<img src=x" not in page
 
 
 def test_severities_and_thresholds_come_from_params(dataset, source, tmp_path):
@@ -220,16 +188,73 @@ def test_foreign_pytest_settings_do_not_disturb(dataset, source, tmp_path, monke
     assert validate(Path("dataset"), Path("source"), Path("out"))["passed"]
 
 
+def plain_pytest(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    environ = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return subprocess.run(command, cwd=REPO, env=environ, capture_output=True, text=True, check=False)
+
+
 def test_plain_pytest_runs_the_same_suite(dataset, source):
-    command = [sys.executable, "-m", "pytest", f"--dataset={dataset.path}", f"--root={source}", "hakka/quality"]
     lose_image(dataset, source)
-    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+    done = plain_pytest(f"--dataset={dataset.path}", "hakka/quality", "checks")
     assert done.returncode == 1
     assert "test_images_present" in done.stdout
     assert "03.jpg: not in the data folder" in done.stdout
-    without = subprocess.run(command[:3] + command[5:], cwd=REPO, capture_output=True, text=True, check=False)
+    assert "checks/test_one_plate.py ." in done.stdout
+    assert "data_drift: there was no earlier version to compare with" in done.stdout
+
+
+def test_plain_pytest_says_what_it_needs(dataset, source):
+    without = plain_pytest("hakka/quality")
     assert without.returncode == 4
-    assert "needs --dataset=DATASET and --root=FOLDER" in without.stderr
+    assert "needs --dataset=DATASET" in without.stderr
+    source.rename(source.with_name("elsewhere"))
+    moved = plain_pytest(f"--dataset={dataset.path}", "hakka/quality")
+    assert moved.returncode == 4
+    assert "must know the folder of its images" in moved.stderr
+
+
+def test_the_dataset_knows_where_its_images_are(dataset, source, tmp_path):
+    assert validate(dataset.path, None, tmp_path / "out")["passed"]
+    both = tmp_path / "both"
+    both.mkdir()
+    for folder in (dataset.path, source):
+        folder.rename(both / folder.name)
+    assert load_dataset(both / "dataset").root == both / "source"
+    assert validate(both / "dataset", None, tmp_path / "out")["passed"]
+
+
+def test_scans_that_are_there_are_not_taken_again(dataset, source, tmp_path):
+    scans = scan_images(source, [entry.image for entry in dataset.entries])
+    spoil_pixels(dataset, source)
+    assert validate(dataset.path, source, tmp_path / "out", scans=scans)["passed"]
+    with pytest.raises(InvalidInput, match=r"03\.jpg: the scans must cover every image"):
+        validate(dataset.path, source, tmp_path / "out", scans={k: v for k, v in scans.items() if k != "03.jpg"})
+
+
+def test_the_page_shows_the_images_and_twins_side_by_side(dataset, source, tmp_path):
+    leak(dataset, source)
+    photo(5).resize((60, 400)).save(source / dataset.entries[3].image)
+    validate(dataset.path, source, tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    twins = page[page.index("error: split_leakage") :]
+    twins = twins[: twins.index("</div>")]
+    assert twins.count('<img alt="') == twins.count('src="data:image/jpeg;base64,') == 2
+    assert "looks like" in twins
+    validate(dataset.path, source, tmp_path / "again")
+    for name in ("report.html", "report.json", "profile.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_the_page_stays_small_however_much_is_wrong(dataset, source, tmp_path):
+    for entry in dataset.entries:
+        photo(3, (80, 600)).save(source / entry.image)
+    report = validate(dataset.path, source, tmp_path / "out")
+    assert len(failed(report)["images_unchanged"].splitlines()) == len(dataset.entries)
+    section = (tmp_path / "out" / "report.html").read_text().split("<h2>")
+    section = next(part for part in section if part.startswith("error: images_unchanged"))
+    assert section.count("<img ") == 12
+    assert (tmp_path / "out" / "report.html").stat().st_size < 5_000_000
 
 
 def test_a_killed_validation_leaves_no_suite_behind(dataset, source, tmp_path):

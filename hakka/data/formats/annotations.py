@@ -1,5 +1,6 @@
 """What every annotation reader gives, whatever it read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -7,20 +8,21 @@ from hakka.boxes import Array
 from hakka.data.findings import Finding
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourceImage:
     """One image with its boxes as the source wrote them, not yet held against the pixels.
 
     ``boxes`` is (n, 5): class index, left, top, right, bottom, in pixels of ``size`` or in shares (0–1) of the sides of
     the upright image. ``places`` are the boxes' places in the annotation file. ``size`` is the width and height that
-    the annotations claim, None if they claim nothing.
+    the annotations claim, None if they claim nothing. ``split`` is train, val or test where the source says so.
     """
 
     image: str
     size: tuple[int, int] | None
     boxes: Array
-    places: tuple[int, ...]
+    places: Sequence[int]
     unit: Literal["pixels", "shares"]
+    split: str | None = None
 
 
 @dataclass(frozen=True)

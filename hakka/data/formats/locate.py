@@ -1,13 +1,17 @@
 """Which file of the source an annotation means."""
 
 import re
-from collections import defaultdict
+import sys
+from bisect import bisect_left
 from functools import cached_property
 from pathlib import PurePosixPath
 
 from hakka.data.listing import Listing
 
 _VALIDATION = ("val", "valid", "validation")
+_SPLIT_WORDS = {"train": "train", "training": "train", "test": "test", "testing": "test"} | dict.fromkeys(
+    _VALIDATION, "val"
+)
 
 
 class Locator:
@@ -25,10 +29,14 @@ class Locator:
 
     def __init__(self, listing: Listing) -> None:
         self._listing = listing
-        self._files = frozenset(listing.files)
+        self._files = {path: path for path in listing.files}
 
     def locate(self, file_name: str, annotation_file: str) -> tuple[str | None, str]:
         """The file's path relative to the source and "", or None and the reason."""
+        if "\\" not in file_name and file_name[1:2] != ":":  # a listed path neither climbs nor is absolute
+            for folder in self._folders(annotation_file):
+                if (path := self._files.get(folder + file_name)) is not None:
+                    return path, ""
         name = file_name.replace("\\", "/")
         if name.startswith("/") or re.match(r"[A-Za-z]:", name):
             return None, f"file_name must be relative, got {file_name[:200]!r}"
@@ -55,11 +63,14 @@ class Locator:
         return self._folder_cache[annotation_file]
 
     def _by_ending(self, name: str) -> tuple[str | None, str]:
-        found = [path for path in self._by_base[name.rpartition("/")[2]] if path.endswith("/" + name)]
-        if len(found) == 1:
-            return found[0], ""
-        if found:
-            return None, f"file_name {name[:200]!r} could mean {len(found)} files, among them {found[0]} and {found[1]}"
+        ending = f"/{name}"[::-1]
+        first = bisect_left(self._backwards, ending)
+        count = bisect_left(self._backwards, ending + chr(sys.maxunicode), first) - first
+        if count == 1:
+            return self._backwards[first][::-1], ""
+        if count:
+            some = sorted(path[::-1] for path in self._backwards[first : first + min(count, 2)])
+            return None, f"file_name {name[:200]!r} could mean {count} files, among them {some[0]} and {some[1]}"
         return None, f"no such image file: {name[:200]!r}"
 
     @cached_property
@@ -67,12 +78,25 @@ class Locator:
         return {}
 
     @cached_property
-    def _by_base(self) -> defaultdict[str, list[str]]:
-        by_base: defaultdict[str, list[str]] = defaultdict(list)
-        for path in self._listing.files:
-            by_base[path.rpartition("/")[2]].append(path)
-        return by_base
+    def _backwards(self) -> list[str]:
+        """All paths from their last letter to the first, sorted: those with one ending lie together."""
+        return sorted(path[::-1] for path in self._listing.files)
 
 
 def _prefix(folder: PurePosixPath) -> str:
     return "" if folder == PurePosixPath() else f"{folder}/"
+
+
+def source_split(path: str) -> str | None:
+    """train, val or test if exactly one of them is a word of the path of an annotation file, else None.
+
+    Digits behind the word do not count: ``instances_val2017.json`` is val. Of an image only the folder says something:
+    see ``folder_split``.
+    """
+    splits = {_SPLIT_WORDS[word] for word in re.split(r"[^a-z]+", path.lower()) if word in _SPLIT_WORDS}
+    return splits.pop() if len(splits) == 1 else None
+
+
+def folder_split(path: str) -> str | None:
+    """train, val or test if exactly one of them is a word of the folders of ``path``, else None."""
+    return source_split(path[: path.rfind("/") + 1])

@@ -1,18 +1,18 @@
 """YOLO in: ``data.yaml`` with the names at the top, ``images/`` beside ``labels/``."""
 
 import math
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
-import yaml
 
 from hakka.boxes import Array
 from hakka.data.findings import Finding, is_text, printable, refuse_box, refuse_image, short
 from hakka.data.formats.annotations import Annotations, SourceImage
+from hakka.data.formats.data_yaml import read_data_yaml
+from hakka.data.formats.reading import MIB, read_file
 from hakka.data.listing import Listing
-from hakka.errors import InvalidInput
+
+LARGEST = 16 * MIB  # bytes of one label file
 
 
 def find_yolo(listing: Listing) -> str | None:
@@ -20,18 +20,25 @@ def find_yolo(listing: Listing) -> str | None:
     return next((name for name in ("data.yaml", "data.yml", "dataset.yaml") if name in listing.files), None)
 
 
+def count_yolo(listing: Listing) -> int:
+    """The images that have a label file."""
+    files = frozenset(listing.files)
+    return sum(_label_file(image) in files for image in listing.images)
+
+
 def read_yolo(listing: Listing, data_yaml: str) -> Annotations:
     """Every image of the source with the label file that belongs to it; an image without one is background.
 
     The label file of ``…/images/…/x.jpg`` is ``…/labels/…/x.txt`` (the last folder named images counts); an image that
     is in no such folder has its label file beside it. A line is ``class cx cy w h`` or ``class x1 y1 x2 y2 x3 y3 …`` (a
-    polygon, whose bounds are taken), in shares (0–1) of the sides.
+    polygon or a turned box, whose bounds are taken), in shares (0–1) of the sides. The split is the one that
+    ``data.yaml`` names by folder or by list of images.
 
     Raises:
         InvalidInput: ``data.yaml`` is no YAML or holds no class names.
     """
-    names = _read_names(listing.source / data_yaml)
-    result = _Gathered([], [], 0)
+    names, splits = read_data_yaml(listing, data_yaml)
+    result = _Gathered(frozenset(listing.files))
     owners: dict[str, str] = {}
     for image in listing.images:
         label_file = _label_file(image)
@@ -42,7 +49,7 @@ def read_yolo(listing: Listing, data_yaml: str) -> Annotations:
             result.findings.append(refuse_image(image, reason, 0))
         else:
             owners[label_file] = image
-            _read_image(listing, image, label_file, len(names), result)
+            _read_image(listing, image, label_file, len(names), splits.of(image), result)
     _refuse_orphans(listing, owners, result)
     return Annotations(
         format="yolo",
@@ -57,26 +64,10 @@ def read_yolo(listing: Listing, data_yaml: str) -> Annotations:
 
 @dataclass
 class _Gathered:
-    images: list[SourceImage]
-    findings: list[Finding]
-    boxes_found: int
-
-
-def _read_names(path: Path) -> tuple[str, ...]:
-    try:
-        content = yaml.safe_load(path.read_bytes())
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise InvalidInput(f"{path}: not valid YAML: {' '.join(str(error).split())[:200]}") from None
-    names: Any = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
-        names = [names[i] for i in range(len(names))]
-    if not isinstance(names, list) or not names or not all(is_text(name) and name.strip() for name in names):
-        raise InvalidInput(
-            f"{path}: names must be a list of class names, or a mapping 0, 1, … to them, got {short(names)}"
-        )
-    if len(set(names)) < len(names):
-        raise InvalidInput(f"{path}: every class name may come once, got {short(sorted(names))}")
-    return tuple(names)
+    files: frozenset[str]
+    images: list[SourceImage] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    boxes_found: int = 0
 
 
 def _label_file(image: str) -> str:
@@ -88,10 +79,16 @@ def _label_file(image: str) -> str:
     return "/".join(parts) + ".txt"
 
 
-def _read_image(listing: Listing, image: str, label_file: str, classes: int, result: _Gathered) -> None:
+def _read_image(
+    listing: Listing, image: str, label_file: str, classes: int, split: str | None, result: _Gathered
+) -> None:
+    lines, reason = _lines(listing, label_file) if label_file in result.files else ([], "")
+    if reason:
+        result.findings.append(refuse_image(image, f"its label file {label_file}: {reason}", 0))
+        return
     boxes: list[tuple[float, ...]] = []
     places: list[int] = []
-    for place, line in _lines(listing, label_file):
+    for place, line in lines:
         result.boxes_found += 1
         box = _read_line(line, classes)
         if isinstance(box, str):
@@ -100,15 +97,15 @@ def _read_image(listing: Listing, image: str, label_file: str, classes: int, res
             boxes.append(box)
             places.append(place)
     array: Array = np.array(boxes, dtype=float).reshape(-1, 5)
-    result.images.append(SourceImage(image, None, array, tuple(places), "shares"))
+    result.images.append(SourceImage(image, None, array, tuple(places), "shares", split))
 
 
-def _lines(listing: Listing, label_file: str) -> list[tuple[int, str]]:
-    path = listing.source / label_file
-    if not path.is_file():
-        return []
-    text = path.read_bytes().decode("utf-8-sig", "backslashreplace")
-    return [(place, line) for place, line in enumerate(text.splitlines()) if line.strip()]
+def _lines(listing: Listing, label_file: str) -> tuple[list[tuple[int, str]], str]:
+    """The lines that are not blank with their places, and the reason if the file cannot be read."""
+    data, reason = read_file(listing.source, label_file, LARGEST)
+    wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    text = data.decode("utf-16" if wide else "utf-8-sig", "backslashreplace")
+    return [(place, line) for place, line in enumerate(text.splitlines()) if line.strip()], reason
 
 
 def _read_line(line: str, classes: int) -> tuple[float, ...] | str:
@@ -144,7 +141,8 @@ def _refuse_orphans(listing: Listing, owners: dict[str, str], result: _Gathered)
     """Label files that belong to no image: every line in them is a box that was found and refused."""
     for name in listing.with_suffix(".txt"):
         if "labels" in name.split("/")[:-1] and name not in owners:
-            for place, _ in _lines(listing, name):
+            lines, _ = _lines(listing, name)
+            for place, _ in lines:
                 result.boxes_found += 1
                 reason = f"line {place + 1} of {printable(name)}: orphan: no image belongs to this label file"
                 result.findings.append(refuse_box(None, place, reason))

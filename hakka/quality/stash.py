@@ -1,0 +1,13 @@
+"""Where the suite keeps what its options name, in pytest's configuration."""
+
+from pathlib import Path
+
+import pytest
+
+from hakka.data.dataset import Dataset
+from hakka.quality.answers import Answers
+
+ANSWERS = pytest.StashKey[Answers]()
+DATASET = pytest.StashKey[Dataset]()
+ROOT = pytest.StashKey[Path]()
+COLLECTED = pytest.StashKey[list[pytest.Item]]()
