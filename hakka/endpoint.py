@@ -94,11 +94,14 @@ class Endpoint:
         raise self._refusal(response.status_code, answer)
 
     def _refusal(self, status: int, answer: Any) -> InvalidInput | Unavailable:
-        """The error for an answer that is not a result: 400 and 413 blame the photo, all others the endpoint."""
+        """The error for an answer that is not a result: 400 and 413 blame the photo, all others the endpoint.
+
+        408 and 429 are an endpoint that has too much to do.
+        """
         said = answer.get("error") if isinstance(answer, dict) else None
         if status in (400, 413) and isinstance(said, str):
             return InvalidInput(_about_the_photo(said))
-        if status >= 500 and isinstance(said, str):
+        if (status >= 500 or status in (408, 429)) and isinstance(said, str):
             return Unavailable(f"The detector at {self.url} could not answer: {said}")
         return self._strange(status)
 

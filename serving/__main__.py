@@ -3,29 +3,41 @@
 Exit code 0 after a drained stop, 2 for what stands in the way of a start, said in one sentence.
 """
 
+import ctypes
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hakka.cores import usable_cores
 from hakka.errors import HakkaError
+from hakka.objects import Place
 from hakka.settings import read_settings
 from serving.options import Options, read_options
 from serving.sockets import address_of, listen
 
 if TYPE_CHECKING:
+    from hakka.monitor.log import PredictionLog
     from serving.model import HakkaModel
 
+# While one worker hands over its answer and takes the next photo, another one uses its core.
+SPARE_WORKERS = 1
 # How often the channel (or the link) is read; a switch is visible after this and the loading.
 POLL_SECONDS = 1.0
+# Bytes of memory that are asked of the system, and given back, each for itself; Pillow's blocks have 16 MiB.
+LARGE_BLOCK = 8 * 1024 * 1024
+M_MMAP_THRESHOLD = -3  # glibc's name of that setting, malloc.h
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve as the command line says and give the exit code."""
     os.environ.setdefault("DO_NOT_TRACK", "1")
     try:
-        run(read_options(sys.argv[1:] if argv is None else argv, read_settings()))
+        options = read_options(sys.argv[1:] if argv is None else argv, read_settings())
+        plan_threads(options.threads or usable_cores())
+        plan_memory()
+        run(options)
     except HakkaError as error:
         print(f"serving: {error}", file=sys.stderr)
         return error.exit_code
@@ -33,6 +45,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("serving: stopped before it was ready", file=sys.stderr)
         return 2
     return 0
+
+
+def plan_threads(cores: int) -> None:
+    """Keep numerical libraries from starting threads for all of the host's cores; before they are imported."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, str(cores))
+
+
+def plan_memory() -> None:
+    """Let the memory of a large photo go back to the system when it is freed.
+
+    The C library keeps what was freed for the thread that had it, and raises the size from which it does not do so with
+    every large block: each worker would hold on to its largest photo. Setting that size once stops both.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # missing where the C library is not glibc
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 def run(options: Options) -> None:
@@ -45,28 +74,44 @@ def run(options: Options) -> None:
         if options.grpc_port is not None:
             listen(options.host, options.grpc_port).close()
         # Imported late: a taken port is said before the seconds that KServe and the runtime need.
-        from serving.server import Ports, quiet_logs, serve
+        from serving.fetch import Fetcher
+        from serving.server import Limits, Ports, quiet_logs, serve
 
         quiet_logs()
         model = build_model(options)
 
         def ready() -> None:
-            print(f"Serving hakka {model.versions.current.version} at {address_of(listener)}", flush=True)
+            loaded = model.versions.current
+            how = loaded.detector.inference.summary
+            print(f"Serving hakka {loaded.version} ({how}) at {address_of(listener)}", flush=True)
 
         grpc = None if options.grpc_port is None else f"{options.host}:{options.grpc_port}"
-        serve(model, Ports(listener, grpc), max_body=options.max_body, ready=ready)
+        limits = Limits(options.max_body, options.body_seconds, options.max_connections)
+        serve(model, Fetcher(options.allow_urls, options.max_body), Ports(listener, grpc), limits, ready)
 
 
 def build_model(options: Options) -> "HakkaModel":
     """The model with its first version loaded, its source watched and its log open."""
-    from hakka.monitor.log import PredictionLog
+    import cv2
+
+    from hakka.detector.inference import Plan
+    from serving.admission import Admission
     from serving.model import HakkaModel
     from serving.versions import Versions
 
-    versions = Versions(resolver(options))
+    # A photo is resized by the worker that has it; threads of its own would only compete with the other workers.
+    cv2.setNumThreads(1)
+    cores = options.threads or usable_cores()
+    versions = Versions(resolver(options), Plan(options.engine, cores, cores, options.batch))
     versions.watch(POLL_SECONDS)
-    log = None if options.log is None else PredictionLog(options.log)
-    return HakkaModel(versions, log, workers=len(os.sched_getaffinity(0)))
+    log = None if options.log is None else _open_log(options.log, options)
+    return HakkaModel(versions, log, Admission(cores + SPARE_WORKERS, options.queue), options.max_pixels)
+
+
+def _open_log(place: Place, options: Options) -> "PredictionLog":
+    from hakka.monitor.log import PredictionLog
+
+    return PredictionLog(place, days=options.log_days, keep_pictures=options.keep_images)
 
 
 def resolver(options: Options) -> Callable[[], Path]:

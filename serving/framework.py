@@ -7,16 +7,15 @@ import sys
 
 _argv, sys.argv = sys.argv, sys.argv[:1]
 try:
-    from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer
+    from kserve import Model, ModelServer
     from kserve.errors import InvalidInput as KServeInvalidInput
     from kserve.errors import ModelNotFound, ModelNotReady
     from kserve.logging import configure_logging
     from kserve.model_server import app
     from kserve.protocol.dataplane import DataPlane
+    from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
     from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import add_GRPCInferenceServiceServicer_to_server as add_servicer
-    from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
     from kserve.protocol.grpc.servicer import InferenceServicer
-    from kserve.protocol.infer_type import to_http_parameters
     from kserve.protocol.model_repository_extension import ModelRepositoryExtension
     from kserve.protocol.rest.server import RESTServer
 finally:
@@ -24,10 +23,6 @@ finally:
 
 __all__ = [
     "DataPlane",
-    "ExceptionToStatusInterceptor",
-    "InferOutput",
-    "InferRequest",
-    "InferResponse",
     "InferenceServicer",
     "KServeInvalidInput",
     "Model",
@@ -39,5 +34,5 @@ __all__ = [
     "add_servicer",
     "app",
     "configure_logging",
-    "to_http_parameters",
+    "pb",
 ]

@@ -1,102 +1,185 @@
-"""The v2 protocol over gRPC: KServe's request and response objects to and from ours, and the server."""
+"""The v2 protocol over gRPC: KServe's messages to and from ours, and the server."""
 
 import logging
+import math
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
-from grpc import aio
+from google.protobuf.unknown_fields import UnknownFieldSet
+from grpc import StatusCode, aio
 
-from hakka.errors import HakkaError, InvalidInput, Unavailable
-from serving.framework import (
-    DataPlane,
-    ExceptionToStatusInterceptor,
-    InferenceServicer,
-    InferOutput,
-    InferRequest,
-    InferResponse,
-    KServeInvalidInput,
-    ModelRepositoryExtension,
-    add_servicer,
-    to_http_parameters,
-)
-from serving.protocol import OUTPUTS, Answer, V2Request, read_v2
-from serving.responses import output_tensors, response_parameters
+from hakka.errors import InvalidInput, Unavailable
+from serving import metrics
+from serving.admission import Busy
+from serving.framework import InferenceServicer, add_servicer, pb
+from serving.model import counted
+from serving.protocol import ALL_OUTPUTS, Answer, V2Request, read_v2
+from serving.refusals import FAILURE, INTERNAL, refuse
+from serving.responses import binary_tensor, output_tensor, response_parameters
+from serving.service import Service
 
 logger = logging.getLogger("hakka.serving")
 
+# Calls that are under way at the same time, each with its message in memory.
+CALLS = 128
+# Field of an InferParameter that newer forms of the protocol (Triton's) have, and KServe's has not.
+DOUBLE_FIELD = 4
 
-@contextmanager
-def refusals() -> Iterator[None]:
-    """Turn our errors into the one that KServe's gRPC server answers with INVALID_ARGUMENT."""
+
+def read_request(request: Any) -> V2Request:
+    """Our form of a ModelInferRequest, whether its tensor came as raw or as typed contents.
+
+    Raises:
+        InvalidInput: as ``read_v2`` does.
+    """
+    raw = request.raw_input_contents
+    if len(raw) not in (0, len(request.inputs)):
+        raise InvalidInput(f"raw_input_contents must hold one element an input, got {len(raw)}")
+    document = {
+        "id": request.id,
+        "parameters": _parameters(request.parameters),
+        "inputs": [_tensor(tensor, raw[index] if raw else None) for index, tensor in enumerate(request.inputs)],
+        "outputs": [{"name": output.name} for output in request.outputs],
+    }
+    return read_v2(document, memoryview(raw[0]) if len(raw) == 1 else memoryview(b""))
+
+
+def _tensor(tensor: Any, raw: bytes | None) -> dict[str, Any]:
+    fields = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
+    if raw is not None:
+        if tensor.HasField("contents"):
+            raise InvalidInput(f"input {tensor.name[:80]!r}: contents must not be there beside raw_input_contents")
+        return {**fields, "parameters": {"binary_data_size": len(raw)}}
+    contents = tensor.contents
+    return {**fields, "data": list(contents.uint_contents if tensor.datatype == "UINT8" else contents.bytes_contents)}
+
+
+def _parameters(given: Any) -> dict[str, Any]:
+    """The parameters as JSON would have them; a number may come as text, for KServe's message has no fractions."""
+    values = {key: _value(parameter) for key, parameter in given.items()}
+    for key in ("confidence", "iou", "max_detections", "timeout"):
+        if isinstance(values.get(key), str):
+            values[key] = _number(values[key])
+    return values
+
+
+def _value(parameter: Any) -> Any:
+    kind = parameter.WhichOneof("parameter_choice")
+    if kind is not None:
+        return getattr(parameter, kind)
+    for field in UnknownFieldSet(parameter):
+        if field.field_number == DOUBLE_FIELD and isinstance(field.data, int):
+            number: float = struct.unpack("<d", struct.pack("<Q", field.data))[0]
+            return int(number) if number.is_integer() else number
+    return None
+
+
+def _number(text: str) -> Any:
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return int(number) if number.is_integer() else number if math.isfinite(number) else text
+
+
+def make_response(answers: Sequence[Answer], request: V2Request, model_name: str) -> Any:
+    """The ModelInferResponse: raw tensors, in the order asked for."""
+    tensors = {name: output_tensor(name, answers) for name, _ in request.outputs}
+    return pb.ModelInferResponse(
+        model_name=model_name,
+        model_version=answers[0].version,
+        id=request.id,
+        parameters={
+            key: pb.InferParameter(**{"string_param" if isinstance(value, str) else "int64_param": value})
+            for key, value in response_parameters(answers).items()
+        },
+        outputs=[
+            {"name": name, "datatype": ALL_OUTPUTS[name][0], "shape": tensor.shape} for name, tensor in tensors.items()
+        ],
+        raw_output_contents=[binary_tensor(tensor) for tensor in tensors.values()],
+    )
+
+
+class Servicer(InferenceServicer):
+    """KServe's service with our reading of tensors and our refusals."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(None, None)
+        self._service = service
+
+    async def ServerMetadata(self, request: Any, context: aio.ServicerContext) -> Any:  # noqa: N802 - the protocol's name
+        """Name, version and extensions of the server."""
+        return pb.ServerMetadataResponse(**self._service.server())
+
+    async def ServerLive(self, request: Any, context: aio.ServicerContext) -> Any:  # noqa: N802
+        """Always."""
+        return pb.ServerLiveResponse(live=True)
+
+    async def ServerReady(self, request: Any, context: aio.ServicerContext) -> Any:  # noqa: N802
+        """True once the model is loaded, False while the server ends."""
+        return pb.ServerReadyResponse(ready=self._service.model.ready)
+
+    async def ModelReady(self, request: Any, context: aio.ServicerContext) -> Any:  # noqa: N802
+        """True; another name or version is NOT_FOUND."""
+        async with answering(context):
+            await self._service.check(request.name, request.version)
+        return pb.ModelReadyResponse(ready=True)
+
+    async def ModelMetadata(self, request: Any, context: aio.ServicerContext) -> Any:  # noqa: N802
+        """Versions, inputs and outputs."""
+        async with answering(context):
+            about = await self._service.metadata(request.name, request.version)
+            del about["parameters"]  # the message has no field for them
+            return pb.ModelMetadataResponse(**about)
+
+    async def ModelInfer(self, request: Any, context: aio.ServicerContext) -> Any:  # noqa: N802
+        """Detect food."""
+        async with answering(context):
+            with counted("grpc"):
+                name, version = request.model_name, request.model_version
+                await self._service.check(name, version)
+                asked = read_request(request)
+                answers = await self._service.infer(name, version, asked.before(context.time_remaining()))
+                with metrics.timed("encode"):
+                    return make_response(answers, asked, name)
+
+    async def RepositoryModelLoad(self, request: Any, context: aio.ServicerContext) -> Any:  # noqa: N802
+        """Refuse: a caller must not decide what is served."""
+        async with answering(context):
+            raise InvalidInput(f"{request.model_name[:80]}: the channel decides which version is served, no caller")
+
+    RepositoryModelUnload = RepositoryModelLoad
+
+
+@asynccontextmanager
+async def answering(context: aio.ServicerContext) -> AsyncIterator[None]:
+    """Answer an error of the block with its code and its sentence."""
     try:
         yield
-    except HakkaError as error:
-        raise KServeInvalidInput(str(error)) from None
+    except Exception as error:
+        refusal = refuse(error)
+        if refusal is FAILURE:
+            logger.exception("A gRPC call failed")
+        if isinstance(error, Busy):
+            context.set_trailing_metadata((("grpc-retry-pushback-ms", str(math.ceil(error.retry_after * 1000))),))
+        await context.abort(StatusCode[refusal.code], INTERNAL if refusal is FAILURE else str(error))
 
 
-def read_request(request: InferRequest) -> V2Request:
-    """Our form of a gRPC request, whether its tensor came as raw or as typed contents."""
-    return read_v2(
-        {
-            "id": request.id,
-            "parameters": _parameters(request),
-            "inputs": [
-                {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape, "data": _elements(tensor)}
-                for tensor in request.inputs
-            ],
-            "outputs": [{"name": output.name} for output in request.request_outputs or []],
-        }
-    )
-
-
-def _parameters(request: InferRequest) -> dict[str, Any]:
-    """The parameters, with numbers read from text: the protocol's message has no field for a fraction."""
-    values = to_http_parameters(request.parameters or {})
-    return {key: _number(value) if key in ("confidence", "iou") else value for key, value in values.items()}
-
-
-def _number(value: Any) -> Any:
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
-
-
-def _elements(tensor: Any) -> list[Any]:
-    if tensor.datatype != "BYTES":
-        return []
-    try:
-        return list(tensor.as_numpy().ravel())
-    except (ValueError, struct.error):
-        raise InvalidInput(f"input {tensor.name!r}: its bytes do not make up a BYTES tensor of its shape") from None
-
-
-def response(answer: Answer, request: V2Request, model_name: str) -> InferResponse:
-    """The gRPC response: raw tensors (KServe sends arrays that way), in the order asked for."""
-    tensors = output_tensors(answer)
-    outputs = [
-        InferOutput(name, list(tensors[name].shape), OUTPUTS[name][0], tensors[name]) for name, _ in request.outputs
-    ]
-    return InferResponse(
-        response_id=request.id,
-        model_name=model_name,
-        model_version=answer.version,
-        infer_outputs=outputs,
-        parameters=response_parameters(answer),
-    )
-
-
-async def start_grpc(plane: DataPlane, repository: ModelRepositoryExtension, address: str, max_body: int) -> aio.Server:
+async def start_grpc(service: Service, address: str, max_body: int) -> aio.Server:
     """A started gRPC server on ``host:port``; KServe's own would listen on every interface.
 
     Raises:
         Unavailable: the address cannot be used.
     """
-    sizes = [("grpc.max_receive_message_length", max_body), ("grpc.max_send_message_length", max_body)]
-    server = aio.server(interceptors=[ExceptionToStatusInterceptor()], options=[*sizes, ("grpc.so_reuseport", 0)])
-    add_servicer(InferenceServicer(plane, repository), server)
+    options = [
+        ("grpc.max_receive_message_length", max_body),
+        ("grpc.max_send_message_length", max_body),
+        ("grpc.so_reuseport", 0),
+    ]
+    server = aio.server(options=options, maximum_concurrent_rpcs=CALLS)
+    add_servicer(Servicer(service), server)
     try:
         port = server.add_insecure_port(address)
     except RuntimeError:

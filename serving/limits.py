@@ -1,9 +1,19 @@
-"""The limit on a request's body, held before the body is in memory."""
+"""What stands in front of the application: limits that hold before a body is in memory, and the count of requests."""
 
+import asyncio
+import math
+import time
 from typing import Any
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving import metrics
+from serving.admission import Admission, Busy
+from serving.connections import CONNECTION
+
+# Bodies that are in memory at the same time, in largest bodies.
+BODIES = 8
 
 
 class BodyTooLargeError(Exception):
@@ -13,34 +23,114 @@ class BodyTooLargeError(Exception):
         super().__init__(f"the body must be at most {limit} bytes")
 
 
-class BodyLimit:
-    """ASGI middleware: a body declared over ``limit`` bytes is answered 413 unread, another as soon as it passes it."""
+class Gate:
+    """ASGI middleware, the first that sees a request.
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    Unread are refused: a body declared over ``max_body`` bytes (413; another one as soon as it passes it), and a photo
+    when the queue is full or ``BODIES`` largest bodies are in memory (429). A request whose client leaves is cancelled.
+    """
+
+    def __init__(self, app: ASGIApp, admission: Admission, max_body: int) -> None:
         self._app = app
-        self._limit = limit
+        self._admission = admission
+        self._limit = max_body
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif _declared_length(scope) > self._limit:
+            return
+        protocol, start = _protocol(scope), time.perf_counter()
+        answer = _Answer(send)
+        try:
+            await self._serve(scope, receive, answer.send, protocol)
+        except asyncio.CancelledError:
+            # Only a connection that is gone cancels; uvicorn would call it an exception of the application.
+            if not _is_gone(scope):
+                raise
+        finally:
+            if protocol is not None:
+                metrics.request(protocol, answer.outcome, time.perf_counter() - start)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, protocol: str | None) -> None:
+        connection, length = scope.get(CONNECTION), _declared_length(scope)
+        if connection is not None:
+            connection.task = asyncio.current_task()
+        if length > self._limit:
             await refuse_body(None, BodyTooLargeError(self._limit))(scope, receive, send)
-        else:
-            await self._app(scope, self._counted(receive), send)
+            return
+        body = _Body(self, receive)
+        try:
+            if protocol is not None:
+                self.check(length)
+            await self._app(scope, body.receive, send)
+        except Busy as error:
+            await refuse_busy(None, error)(scope, receive, send)
+        finally:
+            self._held -= body.size
 
-    def _counted(self, receive: Receive) -> Receive:
-        taken = 0
+    def check(self, more: int) -> None:
+        """Nothing if one more photo and so many bytes may come in; raises Busy if not."""
+        self._admission.check()
+        if self._held + more > BODIES * self._limit:
+            raise self._admission.busy()
 
-        async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > self._limit:
-                raise BodyTooLargeError(self._limit)
-            return message
+    def take(self, size: int, total: int) -> None:
+        """Count bytes that a request of ``total`` bytes so far holds in memory."""
+        self._held += size
+        if total > self._limit:
+            raise BodyTooLargeError(self._limit)
+        if self._held > BODIES * self._limit:
+            raise self._admission.busy()
 
-        return counted
+
+class _Body:
+    """The body of one request on its way in."""
+
+    def __init__(self, gate: Gate, receive: Receive) -> None:
+        self._gate = gate
+        self._receive = receive
+        self.size = 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if size := len(message.get("body", b"")):
+            self.size += size
+            self._gate.take(size, self.size)
+        return message
+
+
+class _Answer:
+    """Sees the status that a request was answered with."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._status = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+        await self._send(message)
+
+    @property
+    def outcome(self) -> str:
+        """The status as the metrics name it; 499 is what routes call a client that left."""
+        known = {0: "gone", 499: "gone", 429: "busy", 504: "expired"}
+        return known.get(self._status) or ("ok" if self._status < 400 else "refused" if self._status < 500 else "error")
+
+
+def _protocol(scope: Scope) -> str | None:
+    """The protocol of a request for detection, None for any other request."""
+    if scope["method"] != "POST":
+        return None
+    path = scope["path"]
+    return "v1" if path.endswith(":predict") else "v2" if path.endswith("/infer") else None
+
+
+def _is_gone(scope: Scope) -> bool:
+    connection = scope.get(CONNECTION)
+    return connection is not None and connection.transport.is_closing()
 
 
 def _declared_length(scope: Scope) -> int:
@@ -52,4 +142,12 @@ def _declared_length(scope: Scope) -> int:
 
 def refuse_body(_: Any, error: Exception) -> JSONResponse:
     """The answer to a body that is too large; also the app's handler of ``BodyTooLargeError``."""
+    metrics.refused("too_large")
     return JSONResponse({"error": str(error)}, status_code=413)
+
+
+def refuse_busy(_: Any, error: Busy) -> JSONResponse:
+    """The answer when the queue is full, with the whole seconds after which to come again; also the app's handler."""
+    metrics.refused("busy")
+    headers = {"retry-after": str(math.ceil(error.retry_after))}
+    return JSONResponse({"error": str(error)}, status_code=429, headers=headers)

@@ -1,58 +1,76 @@
 """The two wire protocols, the way in: request bytes → queries. The way out is in ``responses``.
 
-v1 is KServe's JSON with base64 images, several a request. v2 is the Open Inference Protocol: one photo a request, as a
-BYTES tensor that is base64 text in JSON, or the file's own bytes by the binary tensor extension. Nothing here does I/O
-or knows KServe.
+v1 is KServe's JSON with base64 images (or addresses of images, where the server allows them), several a request. v2 is
+the Open Inference Protocol, whose image tensor is read in ``tensors``. Nothing here does I/O or knows KServe.
 
 Every refusal is an ``InvalidInput`` whose sentence begins with the place in the request: ``instances[0].confidence``.
 """
 
 import binascii
-import struct
+import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import orjson
+import numpy as np
 
 from hakka.boxes import Array
 from hakka.errors import InvalidInput
+from serving.fields import SHOWN, read_document, read_field, read_optional, show
+from serving.tensors import NO_BYTES, Image, read_images
 
 MAX_DETECTIONS = 300
-MAX_INSTANCES = 32
+MAX_PHOTOS = 32  # a request
+BASE64_PIECE = 1 << 18  # a multiple of 4
 PARAMETERS = ("confidence", "iou", "max_detections", "classes")
-KINDS: dict[type, str] = {list: "a list", dict: "an object", str: "a string"}
-NO_BYTES = memoryview(b"")
 # What clients of the protocol may add for the protocol's own purposes; none of them changes what is detected.
 PROTOCOL_PARAMETERS = frozenset(
     {"binary_data_output", "priority", "timeout", "sequence_id", "sequence_start", "sequence_end"}
 )
+INPUTS = (("image", "BYTES", [-1]), ("image", "UINT8", [-1, -1, 3]))
 OUTPUTS = {
     "boxes": ("FP32", [-1, 4]),
     "scores": ("FP32", [-1]),
     "class_ids": ("INT32", [-1]),
     "labels": ("BYTES", [-1]),
 }
+# One element or row a photo. They are left out of the answer to one photo, unless they are asked for.
+PHOTO_OUTPUTS = {
+    "counts": ("INT32", [-1]),
+    "sizes": ("INT32", [-1, 2]),
+    "prediction_ids": ("BYTES", [-1]),
+}
+ALL_OUTPUTS = OUTPUTS | PHOTO_OUTPUTS
 
 
 @dataclass(frozen=True)
+class Url:
+    """An address that a photo is to be fetched from."""
+
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
 class Query:
     """One photo to look at and how.
 
-    ``image`` is base64 text or the bytes of an image file, ``place`` where it stood in the request. A threshold of None
-    is the model's own, classes of None are all.
+    ``image`` is base64 text, the bytes of an image file, pixels, or an address; ``place`` is where it stood in the
+    request, and ``rules`` where its parameters did. A threshold of None is the model's own, classes of None are all.
+    ``deadline`` is the ``time.monotonic()`` after which nobody wants the answer any more.
     """
 
-    image: str | bytes
+    image: Image | Url
     place: str
+    rules: str = ""
     confidence: float | None = None
     iou: float | None = None
     max_detections: int = MAX_DETECTIONS
     classes: tuple[str, ...] | None = None
+    deadline: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answer:
     """What was found on one photo; ``boxes`` (n, 4) xyxy in pixels of the photo as it is upright (EXIF)."""
 
@@ -68,11 +86,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class V2Request:
-    """A v2 request: ``outputs`` are (name, binary) in the order asked for."""
+    """A v2 request: ``outputs`` are (name, binary) in the order asked for, ``timeout`` is in seconds."""
 
     id: str
-    query: Query
+    queries: tuple[Query, ...]
     outputs: tuple[tuple[str, bool], ...]
+    timeout: float | None
+
+    def before(self, seconds: float | None) -> list[Query]:
+        """The queries with the deadline that is in ``seconds`` or after the request's own timeout, if there is one."""
+        return set_deadline(self.queries, min((s for s in (seconds, self.timeout) if s is not None), default=None))
 
 
 def new_id() -> str:
@@ -80,92 +103,97 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
+def set_deadline(queries: Sequence[Query], seconds: float | None) -> list[Query]:
+    """The queries, to be answered within ``seconds`` from now if that is given."""
+    if seconds is None:
+        return list(queries)
+    deadline = time.monotonic() + seconds
+    return [replace(query, deadline=deadline) for query in queries]
+
+
 def parse_v1(body: bytes) -> list[Query]:
-    """The queries of a ``:predict`` body, 1 to ``MAX_INSTANCES``."""
-    instances = _field(_document(body), "instances", list, "")
-    if not 1 <= len(instances) <= MAX_INSTANCES:
-        raise InvalidInput(f"instances must hold 1 to {MAX_INSTANCES} photos, got {len(instances)}")
+    """The queries of a ``:predict`` body, 1 to ``MAX_PHOTOS``."""
+    instances = read_field(read_document(body), "instances", list, "")
+    if not 1 <= len(instances) <= MAX_PHOTOS:
+        raise InvalidInput(f"instances must hold 1 to {MAX_PHOTOS} photos, got {len(instances)}")
     return [_instance(value, f"instances[{index}]") for index, value in enumerate(instances)]
 
 
 def _instance(value: Any, place: str) -> Query:
     if not isinstance(value, dict):
-        raise InvalidInput(f'{place} must be an object like {{"image": {{"b64": "…"}}}}, got {_show(value)}')
-    image = _field(value, "image", dict, f"{place}.")
-    text = _field(image, "b64", str, f"{place}.image.")
+        raise InvalidInput(f'{place} must be an object like {{"image": {{"b64": "…"}}}}, got {show(value)}')
+    image = read_field(value, "image", dict, f"{place}.")
+    url = read_optional(image, "url", str, f"{place}.image.")
+    if url is not None and image.get("b64") is not None:
+        raise InvalidInput(f"{place}.image must hold b64 or url, got both")
     parameters = {key: given for key, given in value.items() if key != "image"}
-    return Query(text, f"{place}.image.b64", **_parameters(parameters, f"{place}.", frozenset()))
+    rules = read_parameters(parameters, f"{place}.", frozenset())
+    if url is not None:
+        return Query(Url(url), f"{place}.image.url", f"{place}.", **rules)
+    return Query(read_field(image, "b64", str, f"{place}.image."), f"{place}.image.b64", f"{place}.", **rules)
 
 
 def parse_v2(body: bytes, json_length: str | None = None) -> V2Request:
     """The request of an ``/infer`` body; ``json_length`` is its Inference-Header-Content-Length header, if any."""
     if json_length is None:
-        return read_v2(_document(body))
-    if not (json_length.isascii() and json_length.isdigit() and int(json_length) <= len(body)):
+        return read_v2(read_document(body))
+    digits = json_length.isascii() and json_length.isdigit() and len(json_length) <= 20
+    if not (digits and int(json_length) <= len(body)):
         rule = f"must be from 0 to the body's {len(body)} bytes"
-        raise InvalidInput(f"header Inference-Header-Content-Length {rule}, got {_show(json_length)}")
-    size = int(json_length)
-    return read_v2(_document(body[:size]), memoryview(body)[size:])
+        raise InvalidInput(f"header Inference-Header-Content-Length {rule}, got {show(json_length)}")
+    whole, size = memoryview(body), int(json_length)
+    return read_v2(read_document(whole[:size]), whole[size:])
 
 
 def read_v2(document: dict[str, Any], tail: memoryview = NO_BYTES) -> V2Request:
-    """The request of a v2 document whose binary tensors, if any, follow one another in ``tail``."""
-    inputs = _field(document, "inputs", list, "")
+    """The request of a v2 document whose binary tensor, if any, is ``tail``."""
+    inputs = read_field(document, "inputs", list, "")
     if len(inputs) != 1 or not isinstance(inputs[0], dict) or inputs[0].get("name") != "image":
-        raise InvalidInput(f"inputs must hold one tensor named 'image', got {_show(inputs)}")
-    given = _optional(document, "parameters", dict, "") or {}
-    parameters = _parameters(given, "parameters.", PROTOCOL_PARAMETERS)
-    query = Query(_tensor_image(inputs[0], tail), "input 'image'", **parameters)
-    request_id = _optional(document, "id", str, "") or new_id()
-    return V2Request(request_id, query, _wanted(document, bool(given.get("binary_data_output"))))
+        raise InvalidInput(f"inputs must hold one tensor named 'image', got {show(inputs)}")
+    given = read_optional(document, "parameters", dict, "") or {}
+    rules = read_parameters(given, "parameters.", PROTOCOL_PARAMETERS)
+    images = read_images(inputs[0], tail, MAX_PHOTOS)
+    places = ["input 'image'"] if len(images) == 1 else [f"input 'image'[{index}]" for index in range(len(images))]
+    return V2Request(
+        id=read_optional(document, "id", str, "") or new_id(),
+        queries=tuple(Query(image, place, "parameters.", **rules) for image, place in zip(images, places, strict=True)),
+        outputs=_wanted(document, bool(given.get("binary_data_output")), len(images)),
+        timeout=_timeout(given.get("timeout")),
+    )
 
 
-def _tensor_image(tensor: dict[str, Any], tail: memoryview) -> str | bytes:
-    place = "input 'image'"
-    if tensor.get("datatype") != "BYTES":
-        raise InvalidInput(f"{place}: datatype must be BYTES, got {_show(tensor.get('datatype'))}")
-    shape = tensor.get("shape")
-    if not isinstance(shape, list) or not shape or any(type(side) is not int or side != 1 for side in shape):
-        raise InvalidInput(f"{place}: shape must be [1], one photo a request, got {_show(shape)}")
-    extra = _optional(tensor, "parameters", dict, f"{place}: ") or {}
-    if "binary_data_size" in extra:
-        return _binary_element(extra["binary_data_size"], tail)
-    data = tensor.get("data")
-    while isinstance(data, list) and len(data) == 1:
-        data = data[0]
-    if not isinstance(data, str | bytes):
-        raise InvalidInput(f"{place}: data must be a list of one base64 string, got {_show(tensor.get('data'))}")
-    return data
-
-
-def _binary_element(size: Any, tail: memoryview) -> bytes:
-    """The one element of a binary BYTES tensor: four bytes of little-endian length, then the content."""
-    if type(size) is not int or size != len(tail):
-        rule = f"binary_data_size must be the {len(tail)} bytes that follow"
-        raise InvalidInput(f"input 'image': {rule}, got {_show(size)}")
-    if size < 4 or struct.unpack_from("<I", tail)[0] != size - 4:
-        raise InvalidInput("input 'image': a binary BYTES tensor begins with its element's length in 4 bytes")
-    return bytes(tail[4:])
-
-
-def _wanted(document: dict[str, Any], binary: bool) -> tuple[tuple[str, bool], ...]:
-    outputs = _optional(document, "outputs", list, "")
+def _wanted(document: dict[str, Any], binary: bool, photos: int) -> tuple[tuple[str, bool], ...]:
+    outputs = read_optional(document, "outputs", list, "")
     if not outputs:
-        return tuple((name, binary) for name in OUTPUTS)
+        return tuple((name, binary) for name in (OUTPUTS if photos == 1 else ALL_OUTPUTS))
     wanted = {}
     for index, output in enumerate(outputs):
-        if not isinstance(output, dict) or output.get("name") not in OUTPUTS:
-            raise InvalidInput(f"outputs[{index}].name must be one of {', '.join(OUTPUTS)}, got {_show(output)}")
-        extra = _optional(output, "parameters", dict, f"outputs[{index}].") or {}
-        wanted[output["name"]] = bool(extra.get("binary_data", binary))
+        name = output.get("name") if isinstance(output, dict) else None
+        if not isinstance(name, str) or name not in ALL_OUTPUTS:
+            raise InvalidInput(f"outputs[{index}].name must be one of {', '.join(ALL_OUTPUTS)}, got {show(output)}")
+        extra = read_optional(output, "parameters", dict, f"outputs[{index}].") or {}
+        wanted[name] = bool(extra.get("binary_data", binary))
     return tuple(wanted.items())
 
 
-def _parameters(given: dict[str, Any], place: str, ignored: frozenset[str]) -> dict[str, Any]:
-    """The detection parameters as keywords of ``Query``; a null is as good as nothing."""
+def _timeout(value: Any) -> float | None:
+    """The v2 parameter ``timeout``, microseconds, as seconds; 0 is none, as the protocol says."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**63:
+        raise InvalidInput(f"parameters.timeout must be a whole number of microseconds from 0, got {show(value)}")
+    return value / 1e6 or None
+
+
+def read_parameters(given: dict[str, Any], place: str, ignored: frozenset[str]) -> dict[str, Any]:
+    """The detection parameters as keywords of ``Query``; a null is as good as nothing.
+
+    Raises:
+        InvalidInput: one is out of range, or is not known and not one to be ``ignored``.
+    """
     for key in given:
         if key not in PARAMETERS and key not in ignored:
-            raise InvalidInput(f"{place}{key} is not a parameter; known are {', '.join(PARAMETERS)}")
+            raise InvalidInput(f"{place}{key[:SHOWN]} is not a parameter; known are {', '.join(PARAMETERS)}")
     values: dict[str, Any] = {}
     for key in ("confidence", "iou"):
         if given.get(key) is not None:
@@ -179,67 +207,50 @@ def _parameters(given: dict[str, Any], place: str, ignored: frozenset[str]) -> d
 
 def _share(value: Any, place: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise InvalidInput(f"{place} must be a number from 0 to 1, got {_show(value)}")
+        raise InvalidInput(f"{place} must be a number from 0 to 1, got {show(value)}")
     return float(value)
 
 
 def _count(value: Any, place: str) -> int:
-    if type(value) is not int or not 1 <= value <= MAX_DETECTIONS:
-        raise InvalidInput(f"{place} must be a whole number from 1 to {MAX_DETECTIONS}, got {_show(value)}")
-    return value
+    # Some languages write every number with a point, and to JSON Schema 5.0 is an integer.
+    if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 or not 1 <= value <= MAX_DETECTIONS:
+        raise InvalidInput(f"{place} must be a whole number from 1 to {MAX_DETECTIONS}, got {show(value)}")
+    return int(value)
 
 
 def _names(value: Any, place: str) -> tuple[str, ...]:
     # v2 parameters are scalars by the protocol, so there a list of names may also be one string with commas.
     names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise InvalidInput(f"{place} must be a list of class names, got {_show(value)}")
+        raise InvalidInput(f"{place} must be a list of class names, got {show(value)}")
     return tuple(names)
 
 
-def _document(body: bytes) -> dict[str, Any]:
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"the body is not valid JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise InvalidInput(f"the body must be a JSON object, got {_show(document)}")
-    return document
-
-
-def _field(value: dict[str, Any], key: str, kind: type, place: str) -> Any:
-    if value.get(key) is None:
-        raise InvalidInput(f"{place}{key} is missing")
-    return _optional(value, key, kind, place)
-
-
-def _optional(value: dict[str, Any], key: str, kind: type, place: str) -> Any:
-    found = value.get(key)
-    if found is not None and not isinstance(found, kind):
-        raise InvalidInput(f"{place}{key} must be {KINDS[kind]}, got {_show(found)}")
-    return found
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}…"
-
-
 def image_bytes(query: Query) -> bytes:
-    """The bytes of the image file of a query.
+    """The bytes of the image file of a query that came as base64 text or as these bytes.
 
     Raises:
         InvalidInput: the text is not base64.
     """
     if isinstance(query.image, bytes):
         return query.image
+    if not isinstance(query.image, str):
+        raise TypeError(f"{query.place} holds no file: {type(query.image).__name__}")
     try:
-        return binascii.a2b_base64(query.image, strict_mode=True)
+        return _decode_base64(query.image)
     except ValueError as error:
         raise InvalidInput(f"{query.place} is not valid base64: {error}") from None
 
 
-def class_numbers(query: Query, names: Sequence[str]) -> list[int] | None:
+def _decode_base64(text: str) -> bytes:
+    # In pieces, because the decoder keeps every other thread from running: 30 MB at once would stop health for 0.1 s.
+    if len(text) <= BASE64_PIECE or "=" in text[:-2]:
+        return binascii.a2b_base64(text, strict_mode=True)
+    pieces = range(0, len(text), BASE64_PIECE)
+    return b"".join(binascii.a2b_base64(text[at : at + BASE64_PIECE], strict_mode=True) for at in pieces)
+
+
+def class_numbers(query: Query, names: Sequence[str]) -> Array | None:
     """The class ids that a query asks for, or None for all.
 
     Raises:
@@ -247,7 +258,9 @@ def class_numbers(query: Query, names: Sequence[str]) -> list[int] | None:
     """
     if query.classes is None:
         return None
+    known = {name: number for number, name in enumerate(names)}
     for name in query.classes:
-        if name not in names:
-            raise InvalidInput(f"{query.place}: unknown class {_show(name)}; this model knows {', '.join(names)}")
-    return [names.index(name) for name in query.classes]
+        if name not in known:
+            place = f"{query.rules}classes"
+            raise InvalidInput(f"{place}: unknown class {show(name)}; this model knows {', '.join(names)}")
+    return np.array([known[name] for name in query.classes], dtype=int)

@@ -1,4 +1,7 @@
-"""The two wire protocols, the way out: answers → response documents and bytes. Pure, like ``protocol``."""
+"""The two wire protocols, the way out: answers → response documents and bytes. Pure, like ``protocol``.
+
+In v2, the boxes of several photos follow one another; ``counts`` says how many are each photo's.
+"""
 
 import math
 import struct
@@ -9,7 +12,7 @@ import numpy as np
 import orjson
 
 from hakka.boxes import Array
-from serving.protocol import OUTPUTS, Answer, V2Request
+from serving.protocol import ALL_OUTPUTS, Answer, V2Request
 
 
 def v1_response(answers: Sequence[Answer]) -> dict[str, Any]:
@@ -35,44 +38,52 @@ def _prediction(answer: Answer) -> dict[str, Any]:
     }
 
 
-def output_tensors(answer: Answer) -> dict[str, Array]:
-    """The v2 outputs by name; ``labels`` is an object array of str."""
-    return {
-        "boxes": np.ascontiguousarray(answer.boxes, np.float32).reshape(-1, 4),
-        "scores": np.ascontiguousarray(answer.scores, np.float32),
-        "class_ids": np.ascontiguousarray(answer.class_ids, np.int32),
-        "labels": np.array(answer.labels, dtype=object),
-    }
+def output_tensor(name: str, answers: Sequence[Answer]) -> Array:
+    """One v2 output of the answers to a request; texts are an object array of str."""
+    match name:
+        case "boxes":
+            return np.concatenate([answer.boxes.reshape(-1, 4) for answer in answers]).astype(np.float32)
+        case "scores":
+            return np.concatenate([answer.scores for answer in answers]).astype(np.float32)
+        case "class_ids":
+            return np.concatenate([answer.class_ids for answer in answers]).astype(np.int32)
+        case "labels":
+            return np.array([label for answer in answers for label in answer.labels], dtype=object)
+        case "counts":
+            return np.array([len(answer.labels) for answer in answers], np.int32)
+        case "sizes":
+            return np.array([(answer.width, answer.height) for answer in answers], np.int32)
+        case "prediction_ids":
+            return np.array([answer.prediction_id for answer in answers], dtype=object)
+    raise KeyError(name)
 
 
-def response_parameters(answer: Answer) -> dict[str, Any]:
-    """What a v2 response says beside its tensors."""
-    return {
-        "prediction_id": answer.prediction_id,
-        "model_version": answer.version,
-        "width": answer.width,
-        "height": answer.height,
-    }
+def response_parameters(answers: Sequence[Answer]) -> dict[str, str | int]:
+    """What a v2 response says beside its tensors: the version, and of one photo its prediction id and size."""
+    version: dict[str, str | int] = {"model_version": answers[0].version}
+    if len(answers) > 1:
+        return version
+    [answer] = answers
+    return {"prediction_id": answer.prediction_id, **version, "width": answer.width, "height": answer.height}
 
 
-def v2_response(answer: Answer, request: V2Request, model_name: str) -> tuple[bytes, int | None]:
+def v2_response(answers: Sequence[Answer], request: V2Request, model_name: str) -> tuple[bytes, int | None]:
     """The body that answers an ``/infer`` request, and the length of its JSON part when binary tensors follow it."""
-    tensors = output_tensors(answer)
     outputs, tail = [], []
     for name, binary in request.outputs:
-        tensor = tensors[name]
-        output: dict[str, Any] = {"name": name, "datatype": OUTPUTS[name][0], "shape": list(tensor.shape)}
+        tensor = output_tensor(name, answers)
+        output: dict[str, Any] = {"name": name, "datatype": ALL_OUTPUTS[name][0], "shape": list(tensor.shape)}
         if binary:
-            tail.append(_binary_tensor(tensor))
+            tail.append(binary_tensor(tensor))
             output["parameters"] = {"binary_data_size": len(tail[-1])}
         else:
             output["data"] = _json_tensor(tensor)
         outputs.append(output)
     document = {
         "model_name": model_name,
-        "model_version": answer.version,
+        "model_version": answers[0].version,
         "id": request.id,
-        "parameters": response_parameters(answer),
+        "parameters": response_parameters(answers),
         "outputs": outputs,
     }
     head = orjson.dumps(document)
@@ -85,7 +96,8 @@ def _json_tensor(tensor: Array) -> list[Any]:
     return [round(value, 4) if isinstance(value, float) and math.isfinite(value) else value for value in values]
 
 
-def _binary_tensor(tensor: Array) -> bytes:
+def binary_tensor(tensor: Array) -> bytes:
+    """A tensor as the protocol's bytes: little-endian numbers, or texts that each follow their length."""
     if tensor.dtype != object:
         return tensor.astype(tensor.dtype.newbyteorder("<")).tobytes()
     texts = [text.encode() for text in tensor.tolist()]

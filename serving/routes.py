@@ -1,88 +1,205 @@
-"""The REST routes that are ours: predict, infer and the model's metadata. KServe's own serve the rest.
+"""The REST routes, all of them ours, and what every error looks like: ``{"error": "one sentence"}``.
 
-KServe's handlers of the first two copy tensors element by element and fail on image bytes, and its metadata route drops
-every field that it does not know, so these three paths are taken before it registers its own.
+KServe's own handlers copy tensors element by element, fail on image bytes, drop metadata that they do not know, and
+take calls that nothing here stands behind. What a route does is written in ``openapi``.
 """
 
-from typing import Any
+from collections.abc import Awaitable, Callable
 
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+import orjson
+from fastapi import FastAPI
+from prometheus_client import REGISTRY, exposition
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from hakka.errors import InvalidInput
-from serving.framework import DataPlane, KServeInvalidInput, ModelNotFound, ModelNotReady
-from serving.limits import BodyTooLargeError, refuse_body
-from serving.model import HakkaModel
-from serving.protocol import parse_v1, parse_v2
+from serving import metrics
+from serving.admission import Busy
+from serving.fetch import Fetcher
+from serving.fields import show
+from serving.limits import BodyTooLargeError, refuse_body, refuse_busy
+from serving.openapi import describe
+from serving.protocol import parse_v1, parse_v2, set_deadline
+from serving.refusals import FAILURE, INTERNAL, REFUSALS, refuse
 from serving.responses import v1_response, v2_response
+from serving.service import Service
 
+JSON = "application/json"
+BINARY = "application/octet-stream"
+# What curl says of a body unless it is told otherwise.
+BODY_TYPES = (JSON, BINARY, "application/x-www-form-urlencoded")
 JSON_LENGTH = "inference-header-content-length"
+TIMEOUT = "x-request-timeout-ms"
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def add_routes(app: FastAPI, plane: DataPlane, model: HakkaModel) -> None:
-    """Put our routes into the app; call it before KServe adds its own."""
+class _Name(Convertor[str]):
+    """A path's part without a colon, which in v1 stands before a verb."""
 
-    async def predict(model_name: str, request: Request) -> JSONResponse:
-        """Detect food on base64 photos (v1)."""
-        await _check_ready(plane, model_name)
-        answers, _ = await plane.infer(model_name, parse_v1(await request.body()), dict(request.headers))
-        return JSONResponse(v1_response(answers))
+    regex = "[^/:]+"
 
-    async def infer(model_name: str, request: Request) -> Response:
-        """Detect food on one photo (Open Inference Protocol v2, JSON or binary tensors)."""
-        await _check_ready(plane, model_name)
-        asked = parse_v2(await request.body(), request.headers.get(JSON_LENGTH))
-        [answer], _ = await plane.infer(model_name, [asked.query], dict(request.headers))
-        body, json_length = v2_response(answer, asked, model_name)
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+class Routes:
+    """The endpoints, over one service."""
+
+    def __init__(self, service: Service, fetcher: Fetcher) -> None:
+        self.service = service
+        self._fetcher = fetcher
+
+    def add_to(self, app: FastAPI) -> None:
+        """Put the routes and the OpenAPI document into the app."""
+        register_url_convertor("name", _Name())
+        model = "/v2/models/{model_name:name}"
+        table: dict[str, Endpoint] = {
+            "/": self._alive,
+            "/metrics": self._metrics,
+            "/v1/models": self._models,
+            "/v1/models/{model_name:name}": self._model_ready,
+            "/v2": self._server,
+            "/v2/health/live": self._live,
+            "/v2/health/ready": self._ready,
+            "/v2/models": self._models,
+        }
+        for path in (model, f"{model}/versions/{{version:name}}"):
+            table |= {path: self._metadata, f"{path}/ready": self._model_ready}
+            app.router.routes.append(Route(f"{path}/infer", self._infer, methods=["POST"]))
+        app.router.routes.append(Route("/v1/models/{model_name:name}:predict", self._predict, methods=["POST"]))
+        app.router.routes.extend(Route(path, endpoint, methods=["GET"]) for path, endpoint in table.items())
+        for verb in ("load", "unload"):
+            app.router.routes.append(Route(f"/v2/repository/models/{{model_name}}/{verb}", _refuse, methods=["POST"]))
+        app.router.redirect_slashes = False
+        app.openapi = lambda: describe(self.service.model, self._fetcher.on)  # type: ignore[method-assign]
+
+    async def _predict(self, request: Request) -> Response:
+        await self.service.check(request.path_params["model_name"])
+        queries = set_deadline(parse_v1(await _body(request)), _seconds(request))
+        async with self._fetcher.fetched(queries) as photos:
+            answers = await self.service.infer(request.path_params["model_name"], "", photos, dict(request.headers))
+        with metrics.timed("encode"):
+            return _json(v1_response(answers))
+
+    async def _infer(self, request: Request) -> Response:
+        name, version = _names(request)
+        await self.service.check(name, version)
+        asked = parse_v2(await _body(request), _json_length(request))
+        answers = await self.service.infer(name, version, asked.before(_seconds(request)), dict(request.headers))
+        with metrics.timed("encode"):
+            body, json_length = v2_response(answers, asked, name)
         if json_length is None:
-            return Response(body, media_type="application/json")
-        return Response(body, media_type="application/octet-stream", headers={JSON_LENGTH: str(json_length)})
+            return Response(body, media_type=JSON)
+        return Response(body, media_type=BINARY, headers={JSON_LENGTH: str(json_length)})
 
-    async def metadata(model_name: str) -> JSONResponse:
-        """What is served: version, classes, thresholds, revisions of data and code."""
-        return JSONResponse({**await plane.model_metadata(model_name), **describe(model)})
+    async def _metadata(self, request: Request) -> Response:
+        return _json(await self.service.metadata(*_names(request)))
 
-    # KServe's routes of the same paths stay in the OpenAPI document, so ours are left out of it.
-    for path, method, endpoint in (
-        ("/v1/models/{model_name}:predict", "POST", predict),
-        ("/v2/models/{model_name}/infer", "POST", infer),
-        ("/v2/models/{model_name}", "GET", metadata),
-    ):
-        app.add_api_route(path, endpoint, methods=[method], response_model=None, include_in_schema=False)
+    async def _model_ready(self, request: Request) -> Response:
+        name, version = _names(request)
+        await self.service.check(name, version)
+        return _json({"name": name, "ready": True})
+
+    async def _models(self, _: Request) -> Response:
+        return _json({"models": [self.service.model.name]})
+
+    async def _server(self, _: Request) -> Response:
+        return _json(self.service.server())
+
+    async def _live(self, _: Request) -> Response:
+        return _json({"live": True})
+
+    async def _alive(self, _: Request) -> Response:
+        return _json({"status": "alive"})
+
+    async def _ready(self, _: Request) -> Response:
+        ready = self.service.model.ready
+        return _json({"ready": True}) if ready else _error(503, "the server is not ready")
+
+    async def _metrics(self, request: Request) -> Response:
+        encoder, content_type = exposition.choose_encoder(request.headers.get("accept", ""))
+        return Response(encoder(REGISTRY), headers={"content-type": content_type})
 
 
-async def _check_ready(plane: DataPlane, model_name: str) -> None:
-    if not await plane.model_ready(model_name):
-        raise ModelNotReady(model_name)
+async def _refuse(request: Request) -> Response:
+    name = request.path_params["model_name"][:80]
+    return _error(400, f"{name}: the channel decides which version is served, a caller cannot load or unload one")
 
 
-def describe(model: HakkaModel) -> dict[str, Any]:
-    """The part of the metadata that comes from ``model.json``."""
-    info = model.versions.current.detector.info
-    facts = {key: info.raw.get(key) for key in ("version", "imgsz", "thresholds", "data", "code", "metrics", "created")}
-    return {"versions": [info.version], "platform": "openvino", "parameters": {**facts, "classes": list(info.names)}}
+def _names(request: Request) -> tuple[str, str]:
+    return request.path_params["model_name"], request.path_params.get("version", "")
+
+
+async def _body(request: Request) -> bytes:
+    """The body, if it is of a kind that can be read; otherwise it is not read at all."""
+    for header, plain in (("Content-Encoding", "identity"), ("Transfer-Encoding", "chunked")):
+        coding = request.headers.get(header, plain).strip().lower()
+        if coding != plain:
+            raise HTTPException(415, f"header {header}: a body must not be compressed, got {show(coding)}")
+    kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    if kind not in BODY_TYPES:
+        raise HTTPException(415, f"header Content-Type must be {JSON} or {BINARY}, got {show(kind)}")
+    return await request.body()
+
+
+def _json_length(request: Request) -> str | None:
+    lengths = set(request.headers.getlist(JSON_LENGTH))
+    if len(lengths) > 1:
+        raise InvalidInput(f"header Inference-Header-Content-Length must be given once, got {show(sorted(lengths))}")
+    return lengths.pop() if lengths else None
+
+
+def _seconds(request: Request) -> float | None:
+    """The time that the client gives us for the answer."""
+    text = request.headers.get(TIMEOUT)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and 0 < len(text) <= 10):
+        raise InvalidInput(f"header X-Request-Timeout-Ms must be whole milliseconds from 0, got {show(text)}")
+    return int(text) / 1000
+
+
+def _json(document: object) -> Response:
+    return Response(orjson.dumps(document), media_type=JSON)
+
+
+def _error(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps({"error": sentence}), status, headers, media_type=JSON)
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Answer every refusal with ``{"error": "one sentence"}``; call it after KServe has added its own handlers."""
-    app.add_exception_handler(InvalidInput, _answer(400))
-    app.add_exception_handler(KServeInvalidInput, _answer(400))
-    app.add_exception_handler(NotImplementedError, _answer(501))
+    """Answer every refusal with ``{"error": "one sentence"}``."""
+    for kind in REFUSALS:
+        app.add_exception_handler(kind, _refusal)  # type: ignore[arg-type]
+    app.add_exception_handler(Exception, _refusal)
+    app.add_exception_handler(Busy, refuse_busy)  # type: ignore[arg-type]
     app.add_exception_handler(BodyTooLargeError, refuse_body)
-    app.add_exception_handler(ModelNotFound, _answer(404))
-    app.add_exception_handler(ModelNotReady, _answer(503))
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(ClientDisconnect, _answer(499))
+    app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
+    app.add_exception_handler(ClientDisconnect, _gone)
 
 
-def _answer(status: int) -> Any:
-    async def handler(_: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"error": str(error)}, status_code=status)
-
-    return handler
+async def _refusal(_: Request, error: Exception) -> Response:
+    refusal = refuse(error)
+    return _error(refusal.status, INTERNAL if refusal is FAILURE else str(error))
 
 
-async def _http_error(_: Request, error: Any) -> JSONResponse:
-    return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=error.headers)
+async def _http_error(request: Request, error: HTTPException) -> Response:
+    sentence = error.detail
+    if error.status_code == 404:
+        sentence = f"Not Found: there is nothing at {show(request.url.path)}"
+    elif error.status_code == 405:
+        sentence = f"Method Not Allowed: {request.method[:20]} is not one of {(error.headers or {}).get('Allow')}"
+    elif error.status_code == 415:
+        metrics.refused("bad_request")
+    return _error(error.status_code, sentence, dict(error.headers or {}))
+
+
+async def _gone(_: Request, error: Exception) -> Response:
+    return _error(499, "the client left before its request was whole")

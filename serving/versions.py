@@ -1,16 +1,24 @@
 """Which model version is served, and the switch to the next one while requests go on."""
 
 import logging
+import os
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hakka.detector.inference import Plan
 from hakka.detector.runtime import Detector, load_detector
 from hakka.errors import HakkaError, Tampered
 from hakka.registry.versions import VERSION
 
 logger = logging.getLogger("hakka.serving")
+
+# A version that was refused is tried again after this time, or as soon as its folder changes.
+RETRY_SECONDS = 60.0
+# How far the loading of the next version steps back behind the requests (19 is the furthest).
+LOADING_NICE = 5
 
 
 @dataclass(frozen=True)
@@ -26,12 +34,21 @@ class Loaded:
         return self.detector.info.version
 
 
-def load_version(path: Path) -> Loaded:
+@dataclass(frozen=True)
+class _Refused:
+    """A folder that could not be served, as it was then."""
+
+    path: Path | None
+    state: tuple[object, ...]
+    until: float
+
+
+def load_version(path: Path, plan: Plan) -> Loaded:
     """Load a model folder and let it answer once, so that the first caller does not pay for the warm-up.
 
     Raises as ``load_detector`` does, and Tampered if a registered version's folder holds another one.
     """
-    detector = load_detector(path)
+    detector = load_detector(path, plan)
     if VERSION.fullmatch(path.name) and path.name != detector.info.version:
         raise Tampered(f"{path}: a version's folder must hold that version, it holds {detector.info.version}")
     detector.warm_up()
@@ -45,14 +62,16 @@ class Versions:
     finishes on it.
     """
 
-    def __init__(self, resolve: Callable[[], Path]) -> None:
+    def __init__(self, resolve: Callable[[], Path], plan: Plan) -> None:
         """Load what ``resolve`` names; raises what it or the loading raises."""
         self._resolve = resolve
-        self._refused: Path | None = None
+        self._refused: _Refused | None = None
         self._warned = ""
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self.current = load_version(resolve())
+        self.current = load_version(resolve(), plan)
+        # Measured once: while requests run, a measurement would disturb them and be disturbed.
+        self._plan = replace(plan, batch=self.current.detector.inference.batch)
 
     def refresh(self) -> bool:
         """Switch if ``resolve`` names another folder than the current one; True if it did.
@@ -62,16 +81,22 @@ class Versions:
         path = None
         try:
             path = self._resolve()
-            if path in (self.current.path, self._refused):
+            if path == self.current.path or self._is_refused(path):
                 return False
-            self.current = load_version(path)
+            self.current = load_version(path, self._plan)
         except Exception as error:  # whatever is wrong with the next version must not stop this one
-            self._refused = path
+            self._refused = _Refused(path, _state(path), time.monotonic() + RETRY_SECONDS)
             self._warn(str(error) if isinstance(error, HakkaError | OSError) else f"{type(error).__name__}: {error}")
             return False
         self._refused = None
         logger.info("Serving hakka %s now", self.current.version)
         return True
+
+    def _is_refused(self, path: Path) -> bool:
+        refused = self._refused
+        if refused is None or refused.path != path or time.monotonic() >= refused.until:
+            return False
+        return refused.state == _state(path)
 
     def _warn(self, reason: str) -> None:
         if reason != self._warned:
@@ -84,6 +109,7 @@ class Versions:
         self._thread.start()
 
     def _poll(self, seconds: float) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOADING_NICE)
         while not self._stop.wait(seconds):
             self.refresh()
 
@@ -92,3 +118,14 @@ class Versions:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
+
+
+def _state(folder: Path | None) -> tuple[object, ...]:
+    """What changes when a folder's files do."""
+    if folder is None:
+        return ()
+    try:
+        files = sorted(folder.iterdir())
+        return tuple((file.name, stat.st_size, stat.st_mtime_ns) for file in files for stat in [file.stat()])
+    except OSError:
+        return ()

@@ -96,9 +96,13 @@ def test_a_refused_photo_is_told_in_the_endpoint_s_words(status, error, told):
     assert str(refusal.value) == told
 
 
-def test_a_model_that_is_not_ready_is_told_in_the_endpoint_s_words():
-    refusal = b'{"error": "Model hakka is not ready"}'
-    with answering(503, refusal) as url, pytest.raises(Unavailable, match="could not answer: Model hakka is not ready"):
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(503, "Model hakka is not ready"), (429, "the queue is full with 8 photos waiting; try again in 0.4 s")],
+)
+def test_an_endpoint_that_cannot_answer_is_told_in_its_words(status, said):
+    refusal = json.dumps({"error": said}).encode()
+    with answering(status, refusal) as url, pytest.raises(Unavailable, match=f"could not answer: {said}"):
         Endpoint(url).detect(b"photo", 0.05)
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,14 +24,14 @@ def server(tmp_path_factory):
         yield running
 
 
-@pytest.mark.parametrize("block", CURLS, ids=["v1", "v2"])
+@pytest.mark.parametrize("block", CURLS, ids=["v1", "v2", "v2-binary"])
 def test_the_curl_examples_work_as_printed(server, block):
     assert "http://127.0.0.1:8080" in block
     command = block.replace("http://127.0.0.1:8080", server.url)  # the test's server has a port of its own
     done = subprocess.run(["bash", "-ec", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
-    if "v1" in block:
+    if "/v1/" in block:
         found = answer["predictions"][0]["detections"]
         assert [item["name"] for item in found] == ["apple", "banana"]
         assert answer["predictions"][0]["image"] == {"width": 416, "height": 416}
@@ -40,8 +41,17 @@ def test_the_curl_examples_work_as_printed(server, block):
         assert len(outputs["boxes"]) == 8
 
 
-def test_there_is_an_example_of_both_protocols():
-    assert len(CURLS) == 2
+def test_there_is_an_example_of_each_way():
+    assert len(CURLS) == 3
+
+
+def test_the_python_example_works_as_printed(server):
+    pytest.importorskip("tritonclient.http")
+    [block] = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "triton" in block]
+    code = block.replace("127.0.0.1:8080", server.url.removeprefix("http://"))
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["apple", "banana"]
 
 
 def test_every_verb_and_target_in_the_readme_exists():

@@ -197,12 +197,6 @@ def _read_scan(path: Path, number: int, line: bytes) -> Scan:
     return Scan(**{**value, "look": look})
 
 
-def distances(look: Array, looks: Array) -> Array:
-    """(n,) bits in which ``look`` (4,) differs from each of ``looks`` (n, 4); both as ``look_words`` gives them."""
-    differing: Array = np.bitwise_count(looks ^ look).sum(axis=1, dtype=np.int64)
-    return differing
-
-
 def look_words(scans: Iterable[Scan]) -> Array:
     """(n, 4) uint64 words of the scans' perceptual hashes."""
     return np.frombuffer(b"".join(scan.look for scan in scans), dtype=np.uint64).reshape(-1, HASH_BITS // 64)

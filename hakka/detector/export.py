@@ -24,11 +24,11 @@ from hakka.detector.modelfile import (
     model_version,
 )
 from hakka.detector.quantize import quantize
-from hakka.detector.runtime import image_features, load_detector
+from hakka.detector.runtime import load_detector, photo_features
 from hakka.detector.torch_compat import load_ultralytics
 from hakka.errors import InvalidInput
 from hakka.files import link_file, whole_folder, write_json
-from hakka.monitor.log import row, write_rows
+from hakka.monitor.rows import row, write_rows
 from hakka.params import read_section
 from hakka.settings import read_settings
 
@@ -177,7 +177,7 @@ def _write_reference(folder: Path, data: Dataset, root: Path) -> None:
     rows = [
         row(
             version=detector.info.version,
-            features=image_features(seen.pixels),
+            features=photo_features(seen.photo),
             boxes=seen.found.boxes.tolist(),
             classes=[detector.names[i] for i in seen.found.class_ids],
             confidences=seen.found.scores.tolist(),

@@ -1,24 +1,18 @@
-"""Photo bytes to boxes, without torch and without ultralytics.
+"""A photo's pixels to boxes, without torch and without ultralytics: ``load_detector`` makes a :class:`Detector`."""
 
-``decode_image`` makes pixels of untrusted bytes, ``load_detector`` makes a :class:`Detector` of a model folder.
-"""
-
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hakka.boxes import Array
-from hakka.detector.engine import openvino_core
+from hakka.detector.decode import Photo
+from hakka.detector.inference import Inference, Plan, open_inference
 from hakka.detector.modelfile import ModelInfo, read_model_info
-from hakka.errors import InvalidInput
 
-FORMATS = ("JPEG", "PNG", "WEBP")
-MAX_PIXELS = 64_000_000
 PAD_VALUE = 114  # the grey that YOLO models see beside a photo that is not square
 
 
@@ -42,87 +36,68 @@ class Detections:
         return len(self.scores)
 
 
-def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Array:
-    """RGB pixels (height, width, 3) uint8 of a JPEG, PNG or WebP file, turned upright by its EXIF orientation.
-
-    Raises:
-        InvalidInput: the bytes are no such image, are cut short, or hold more than ``max_pixels`` pixels.
-    """
-    from PIL import Image, ImageOps
-
-    if not data:
-        raise InvalidInput("image: must not be empty, got 0 bytes")
-    try:
-        with Image.open(BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                raise InvalidInput(f"image: must hold at most {max_pixels} pixels, got {image.width}x{image.height}")
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            return np.asarray(_to_rgb(upright))
-    except InvalidInput:
-        raise
-    except Exception as error:  # Pillow raises many kinds on hostile bytes; all mean the same to the sender
-        reason = " ".join(str(error).split())[:120]
-        if "cannot identify image file" in reason:
-            reason = "the bytes are none of these"
-        raise InvalidInput(f"image: must be a whole JPEG, PNG or WebP file: {reason}") from None
-
-
-def _to_rgb(image: Any) -> Any:
-    """Any Pillow mode as RGB; what is transparent turns white; 16-bit grey is scaled, not cut."""
-    from PIL import Image
-
-    if image.mode.startswith("I"):
-        pixels = np.asarray(image, dtype=np.float32)
-        return Image.fromarray((pixels / 257).clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
-
-
 def image_features(image: Array) -> dict[str, float]:
-    """What the drift watch looks at: width and height in pixels, brightness 0–255, blur (variance of the Laplacian).
+    """What the log keeps of a picture: width and height in pixels, and brightness, blur and colours.
 
-    Brightness and blur are taken at a width of at most 256 pixels, so they do not depend on the camera's resolution.
+    ``brightness`` is the mean grey value and ``red``, ``green``, ``blue`` and ``saturation`` (HSV) are means too, all
+    0–255; ``blur`` is the variance of the Laplacian. They are taken at a width of at most 256 pixels, so they do not
+    depend on the camera's resolution.
     """
     import cv2
 
     height, width = image.shape[:2]
     scale = min(1.0, 256 / max(width, height))
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    grey = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+    red, green, blue, _ = cv2.mean(small)
     return {
         "width": float(width),
         "height": float(height),
         "brightness": float(grey.mean()),
         "blur": float(cv2.Laplacian(grey, cv2.CV_64F).var()),
+        "red": red,
+        "green": green,
+        "blue": blue,
+        "saturation": cv2.mean(cv2.cvtColor(small, cv2.COLOR_RGB2HSV))[1],
     }
 
 
-def letterbox(image: Array, size: int) -> tuple[Array, float, float, float]:
-    """The image fitted into a ``size`` square with grey beside it; and scale, left and top of the photo in it."""
+def photo_features(photo: Photo) -> dict[str, float]:
+    """See ``image_features``; the size is that of the original."""
+    return {**image_features(photo.pixels), "width": float(photo.width), "height": float(photo.height)}
+
+
+def letterbox(image: Array, size: int, out: Array | None = None) -> tuple[Array, float, float, float]:
+    """The image fitted into a ``size`` square with grey beside it; and scale, left and top of the photo in it.
+
+    The square is ``out`` if one is given, (size, size, 3) uint8.
+    """
     import cv2
 
     height, width = image.shape[:2]
     scale = min(size / width, size / height)
     new_width, new_height = max(round(width * scale), 1), max(round(height * scale), 1)
-    if (new_width, new_height) != (width, height):
-        image = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
     left, top = (size - new_width) // 2, (size - new_height) // 2
-    canvas = np.full((size, size, 3), PAD_VALUE, np.uint8)
-    canvas[top : top + new_height, left : left + new_width] = image
+    canvas = np.empty((size, size, 3), np.uint8) if out is None else out
+    canvas[:top] = canvas[top + new_height :] = PAD_VALUE
+    canvas[:, :left] = canvas[:, left + new_width :] = PAD_VALUE
+    place = canvas[top : top + new_height, left : left + new_width]
+    if (new_width, new_height) == (width, height):
+        place[:] = image
+    else:
+        cv2.resize(image, (new_width, new_height), dst=place, interpolation=cv2.INTER_LINEAR)
     return canvas, scale, float(left), float(top)
 
 
 class Detector:
     """A loaded model. ``detect`` may be called from several threads at once."""
 
-    def __init__(self, folder: Path, info: ModelInfo, threads: int = 0) -> None:
+    def __init__(self, folder: Path, info: ModelInfo, plan: Plan) -> None:
         self.folder = folder
         self.info = info
-        self._threads = threads
+        self._plan = plan
+        self._squares = threading.local()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -130,17 +105,15 @@ class Detector:
         return self.info.names
 
     @cached_property
-    def _compiled(self) -> Any:
-        core = openvino_core()
-        # OpenVINO chooses bf16 on some CPUs, which is slower there and less exact.
-        config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        if self._threads:
-            config["INFERENCE_NUM_THREADS"] = self._threads
-        return core.compile_model(core.read_model(self.folder / "model.xml"), "CPU", config)
+    def inference(self) -> Inference:
+        """The compiled model, which also says how it runs."""
+        return open_inference(self.folder, self.info.imgsz, self._plan)
 
     def warm_up(self) -> None:
-        """Compile and run once, so that the first photo is not slower than the next."""
-        self.detect(np.full((8, 8, 3), PAD_VALUE, np.uint8))
+        """Compile and run once each way, so that the first photo is not slower than the next."""
+        photo = np.full((8, 8, 3), PAD_VALUE, np.uint8)
+        for alone in (True, False):
+            self.detect(photo, alone=alone)
 
     def detect(
         self,
@@ -150,13 +123,17 @@ class Detector:
         iou: float | None = None,
         max_detections: int = 300,
         classes: Iterable[int] | None = None,
+        alone: bool = True,
     ) -> Detections:
-        """What is on an RGB image (height, width, 3) uint8; thresholds default to the model's own."""
+        """What is on an RGB image (height, width, 3) uint8; thresholds default to the model's own.
+
+        ``alone`` False says that other photos are in work too: then fewer threads work on this one.
+        """
         confidence = self.info.confidence if confidence is None else confidence
         iou = self.info.iou if iou is None else iou
-        square, scale, left, top = letterbox(image, self.info.imgsz)
-        tensor = (square.transpose(2, 0, 1)[None].astype(np.float32)) / 255
-        output = self._compiled.create_infer_request().infer([tensor])[0][0]
+        square, scale, left, top = letterbox(image, self.info.imgsz, self._square())
+        runner = self.inference.wide if alone else self.inference.narrow
+        output = runner(square[None])[0]
         boxes, scores, class_ids = read_output(output, confidence, iou)
         if classes is not None:
             wanted = np.isin(class_ids, np.fromiter(classes, dtype=int))
@@ -166,6 +143,12 @@ class Detector:
         boxes = np.clip(boxes, 0, [width, height, width, height]).astype(np.float32)
         order = np.argsort(-scores, kind="stable")[:max_detections]
         return Detections(boxes[order], scores[order].astype(np.float32), class_ids[order])
+
+    def _square(self) -> Array:
+        """The model's input as this thread uses it again and again."""
+        if not hasattr(self._squares, "pixels"):
+            self._squares.pixels = np.empty((self.info.imgsz, self.info.imgsz, 3), np.uint8)
+        return np.asarray(self._squares.pixels)
 
 
 def read_output(output: Array, confidence: float, iou: float) -> tuple[Array, Array, Array]:
@@ -201,11 +184,11 @@ def read_output(output: Array, confidence: float, iou: float) -> tuple[Array, Ar
     return boxes[kept_rows], scores[kept_rows], classes[kept_rows]
 
 
-def load_detector(folder: Path, *, threads: int = 0) -> Detector:
-    """The detector of a model folder, files checked against their digests; ``threads`` 0 lets the engine choose.
+def load_detector(folder: Path, plan: Plan | None = None) -> Detector:
+    """The detector of a model folder, files checked against their digests; without a plan one photo gets every core.
 
     Raises:
         NotFound: the folder holds no model.
         Tampered: a file does not have the digest that ``model.json`` names.
     """
-    return Detector(folder, read_model_info(folder), threads)
+    return Detector(folder, read_model_info(folder), plan or Plan())

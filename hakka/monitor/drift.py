@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from hakka.errors import InvalidInput
 from hakka.files import read_json, write_json, write_whole
 from hakka.monitor.columns import KINDS, DriftParams, Kind, align, compare_columns, derive, kind_of
-from hakka.monitor.log import read_log, read_rows
+from hakka.monitor.log import read_log
+from hakka.monitor.rows import read_rows
+from hakka.objects import Place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +25,7 @@ ANSWER = "drift.json"
 
 
 def watch(
-    reference: Path, log: Path, out: Path, params: DriftParams | None = None, *, now: datetime | None = None
+    reference: Path, log: Place, out: Path, params: DriftParams | None = None, *, now: datetime | None = None
 ) -> dict[str, Any]:
     """Compare the log's last days with the reference; write ``report.html`` and then ``drift.json`` into ``out``.
 
@@ -34,6 +36,7 @@ def watch(
 
     Raises:
         InvalidInput: the reference cannot be read, or does not say which version it belongs to.
+        Unavailable: the log lies in an object store that does not answer.
     """
     params = params or DriftParams()
     since = (now or datetime.now(UTC)) - timedelta(days=params.days)

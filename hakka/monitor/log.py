@@ -1,197 +1,136 @@
 """The prediction log: one row a prediction, in Parquet files that are whole or absent."""
 
 import logging
-import os
 import queue
 import threading
 import time as clock
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from itertools import groupby
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from hakka.errors import InvalidInput
-from hakka.files import write_whole
+from hakka.boxes import Array
+from hakka.errors import InvalidInput, Unavailable
+from hakka.monitor.merging import PART, SUFFIX, read_day
+from hakka.monitor.pictures import Pictures
+from hakka.monitor.rows import SCHEMA, encode_rows
+from hakka.monitor.storage import open_storage
+from hakka.monitor.upkeep import EVERY_SECONDS, Upkeep
+from hakka.objects import Place
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LOGGER = logging.getLogger(__name__)
 
-SCHEMA = pa.schema(
-    [
-        ("prediction_id", pa.string()),
-        ("time", pa.timestamp("us", tz="UTC")),
-        ("version", pa.string()),
-        ("latency_ms", pa.float32()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("brightness", pa.float32()),
-        ("blur", pa.float32()),
-        ("boxes", pa.list_(pa.list_(pa.float32()))),
-        ("classes", pa.list_(pa.string())),
-        ("confidences", pa.list_(pa.float32())),
-    ]
-)
+PICTURES = "images"  # the folder of kept photos in the log
+RETRY_SECONDS = 5.0
 
 
-def row(
-    *,
-    version: str,
-    features: Mapping[str, float],
-    boxes: Iterable[Sequence[float]],
-    classes: Iterable[str],
-    confidences: Iterable[float],
-    latency_ms: float | None = None,
-    prediction_id: str | None = None,
-    time: datetime | None = None,
-) -> dict[str, Any]:
-    """One log row in the columns of ``SCHEMA``; serving and the evaluation's reference both build theirs here.
-
-    ``features`` holds ``width``, ``height`` (pixels), ``brightness`` and ``blur`` as ``image_features`` gives them;
-    ``boxes`` are xyxy in pixels of that image, in the order of ``classes`` and ``confidences``. Without a time or an
-    id the row gets the present and a new one.
-
-    Raises:
-        InvalidInput: a feature is missing, or the three lists differ in length.
-    """
-    missing = [name for name in ("width", "height", "brightness", "blur") if name not in features]
-    if missing:
-        raise InvalidInput(f"a log row needs the features width, height, brightness and blur, {missing[0]} is missing")
-    box_list = [[float(value) for value in box] for box in boxes]
-    class_list, confidence_list = [str(name) for name in classes], [float(value) for value in confidences]
-    if not len(box_list) == len(class_list) == len(confidence_list):
-        lengths = f"{len(box_list)}, {len(class_list)} and {len(confidence_list)}"
-        raise InvalidInput(f"a log row needs as many boxes as classes as confidences, got {lengths}")
-    return {
-        "prediction_id": prediction_id or uuid.uuid4().hex,
-        "time": (time or datetime.now(UTC)).astimezone(UTC),
-        "version": version,
-        "latency_ms": None if latency_ms is None else float(latency_ms),
-        "width": int(features["width"]),
-        "height": int(features["height"]),
-        "brightness": float(features["brightness"]),
-        "blur": float(features["blur"]),
-        "boxes": box_list,
-        "classes": class_list,
-        "confidences": confidence_list,
-    }
-
-
-def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as one Parquet file of ``SCHEMA``: flushed to the disk, then renamed into place.
-
-    Raises:
-        InvalidInput: a row does not fit the schema.
-        OSError: the disk did not take the file; nothing is left behind.
-    """
-    try:
-        table = pa.Table.from_pylist([dict(values) for values in rows], schema=SCHEMA)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise InvalidInput(f"{path.name}: a row does not fit the log's schema: {error}") from None
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    write_whole(path, sink.getvalue().to_pybytes())
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    # A rename survives a power cut only once the folder that holds the new name is on the disk too.
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def read_rows(path: Path) -> "pd.DataFrame":
-    """All rows of one file that ``write_rows`` wrote.
-
-    Raises:
-        InvalidInput: the file is missing, is not Parquet or lacks a column of ``SCHEMA``.
-    """
-    import pandas as pd
-
-    return pd.DataFrame(_read_table(path).to_pandas())
-
-
-def _read_table(path: Path) -> pa.Table:
-    if path.exists() and not path.is_file():
-        raise InvalidInput(f"{path}: not a prediction log file: not a regular file")
-    try:
-        return pq.ParquetFile(path).read().select(SCHEMA.names).cast(SCHEMA)
-    except FileNotFoundError:
-        raise InvalidInput(f"{path}: no such file") from None
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        raise InvalidInput(f"{path}: not a prediction log file: {' '.join(str(error).split())}") from None
-
-
-def read_log(folder: Path, since: datetime | None = None) -> "pd.DataFrame":
-    """All closed rows under ``folder``, oldest first; with ``since``, only the rows of that time or later.
+def read_log(place: Place, since: datetime | None = None) -> "pd.DataFrame":
+    """All closed rows of the log in a folder or at a URL, oldest first; with ``since``, only those of then or later.
 
     Files that are being written are not seen. A file that cannot be read is skipped with one warning that names it.
     A folder that does not exist holds no rows.
+
+    Raises:
+        Unavailable: the object store does not answer.
     """
     import pandas as pd
 
-    tables = [SCHEMA.empty_table()]
-    for path in sorted(folder.glob("*/part-*.parquet")):
-        if since is None or path.parent.name >= since.astimezone(UTC).date().isoformat():
-            try:
-                tables.append(_read_table(path))
-            except InvalidInput as error:
-                LOGGER.warning("skipped: %s", error)
-    frame = pd.DataFrame(pa.concat_tables(tables).to_pandas())
+    storage = open_storage(place)
+    first = "" if since is None else since.astimezone(UTC).date().isoformat()
+    tables = [table for day in storage.days() if day >= first for table in read_day(storage, day)]
+    frame = pd.DataFrame(pa.concat_tables([SCHEMA.empty_table(), *tables]).to_pandas())
     if since is not None:
         frame = frame[frame["time"] >= since.astimezone(UTC)]
     return frame.sort_values("time", kind="stable", ignore_index=True)
 
 
 class PredictionLog:
-    """Rows from any number of threads, written by one thread of its own as ``<folder>/<yyyy-mm-dd>/part-<id>.parquet``.
+    """Rows from any number of threads, written by one thread of its own as ``<place>/<yyyy-mm-dd>/part-<id>.parquet``.
 
-    A file is closed after ``rows`` rows or ``seconds`` after its first row, whichever comes first, and appears by
-    rename once its bytes are on the disk. What a process loses when it is killed (SIGKILL, power) is therefore
-    bounded: the rows of the last ``seconds``, at most ``rows`` plus those that wait in the queue; closed files stay
-    whole.
-    ``append`` never waits for the disk. Rows that the queue (``capacity``) or the disk has no room for are counted in
-    ``dropped``; those in closed files in ``written``.
+    The place is a folder or a URL (s3://bucket/prefix). A file is closed after ``rows`` rows or ``seconds`` after its
+    first row, whichever comes first, and appears whole: by rename once its bytes are on the disk, or as one PUT. What a
+    process loses when it is killed (SIGKILL, power) is therefore bounded: the rows of the last ``seconds``, at most
+    ``rows`` plus those that wait in the queue; closed files stay whole.
+
+    ``append`` never waits for the place. Where that takes nothing (no space, no network), rows wait in memory, up to
+    ``capacity``, and are tried again every ``retry`` seconds; these too are lost when the process is killed, or closed
+    before the place is back. Rows for which there is no room are counted in ``dropped``, those in closed files in
+    ``written``, those that wait in ``waiting``.
+
+    Another thread keeps order every hour: days before the last ``days`` go (0 keeps all), the files of past days are
+    merged. With ``keep_pictures``, a share from 0 to 1, that many photos are kept below ``images/`` for as long.
     """
 
-    def __init__(self, folder: Path, *, rows: int = 500, seconds: float = 5.0, capacity: int = 10_000) -> None:
-        self.folder, self.rows, self.seconds = folder, rows, seconds
+    def __init__(
+        self,
+        place: Place,
+        *,
+        rows: int = 500,
+        seconds: float = 5.0,
+        capacity: int = 10_000,
+        retry: float = RETRY_SECONDS,
+        days: int = 0,
+        keep_pictures: float = 0.0,
+        upkeep: float = EVERY_SECONDS,
+    ) -> None:
+        self.rows, self.seconds = rows, seconds
         self.written, self.dropped = 0, 0
+        self._storage, self._retry = open_storage(place), retry
         # Queue's lock is Python code: a thread that appends without a pause would keep the writer from it for seconds.
         self._queue: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
-        self._capacity = capacity
+        self._capacity, self._held = capacity, 0
         self._lock = threading.Lock()
-        self._closed, self._disk_failed = False, False
+        self._closing = threading.Event()
+        self._refused, self._given_up = False, False
+        storage = open_storage(place, PICTURES)
+        self.pictures = Pictures(storage, keep_pictures) if keep_pictures else None
         self._writer = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._writer.start()
+        self._upkeep = Upkeep([self._storage, storage], days, upkeep)
+
+    @property
+    def waiting(self) -> int:
+        """Rows that are in memory, but for those of the file in the making."""
+        return self._queue.qsize() + self._held
 
     def append(self, values: Mapping[str, Any]) -> None:
         """Take one row (see ``row``) and return at once."""
         with self._lock:
-            if self._closed or self._queue.qsize() >= self._capacity:
+            if self._closing.is_set() or self.waiting >= self._capacity:
                 self.dropped += 1
             else:
                 self._queue.put(values)
 
+    def keeps_picture(self, prediction_id: str) -> bool:
+        """Whether this prediction's photo is one of those to keep."""
+        return self.pictures is not None and self.pictures.chooses(prediction_id)
+
+    def keep_picture(self, prediction_id: str, picture: Array | bytes) -> None:
+        """Take the photo of a prediction, see ``Pictures.offer``."""
+        if self.pictures is not None:
+            self.pictures.offer(prediction_id, picture)
+
     def close(self, timeout: float = 30.0) -> None:
-        """Write what was taken and stop; wait at most ``timeout`` seconds for the disk."""
+        """Write what was taken and stop; wait at most ``timeout`` seconds for the place."""
+        deadline = clock.monotonic() + timeout
         with self._lock:
-            first, self._closed = not self._closed, True
+            first = not self._closing.is_set()
+            self._closing.set()
         if first:
             self._queue.put(None)
         self._writer.join(timeout)
         if first and self._writer.is_alive():
-            LOGGER.warning("%s: the disk did not take the prediction log within %.0f s", self.folder, timeout)
+            LOGGER.warning("%s did not take the prediction log within %.0f s", self._storage.place, timeout)
+        if self.pictures is not None:
+            self.pictures.close(max(deadline - clock.monotonic(), 0.0))
+        self._upkeep.close(max(deadline - clock.monotonic(), 0.0))
 
     def __enter__(self) -> Self:
         """Use as a block that closes the log at its end."""
@@ -221,18 +160,41 @@ class PredictionLog:
                 batch = []
 
     def _write(self, day: date, rows: list[Mapping[str, Any]]) -> None:
-        path = self.folder / day.isoformat() / f"part-{uuid.uuid4().hex}.parquet"
         try:
-            write_rows(path, rows)
-            self.written += len(rows)
-            self._disk_failed = False
+            content = encode_rows(rows)
         except InvalidInput as error:
             self._write_one_by_one(day, rows, error)
-        except OSError as error:
-            self._drop(len(rows))
-            if not self._disk_failed:
-                LOGGER.warning("%s: the disk refuses the prediction log, rows are dropped: %s", self.folder, error)
-            self._disk_failed = True
+            return
+        # One name for all tries: an earlier one may have come through although its answer did not.
+        name = f"{PART}{uuid.uuid4().hex}{SUFFIX}"
+        self._held = len(rows)
+        while not self._try(day, name, content):
+            if self._closing.is_set():  # that was the last try, also for what is still in the queue
+                self._given_up = True
+                self._drop(len(rows))
+                break
+            self._closing.wait(self._retry)
+        else:
+            self.written += len(rows)
+        self._held = 0
+
+    def _try(self, day: date, name: str, content: bytes) -> bool:
+        if self._given_up:
+            return False
+        try:
+            self._storage.write(day.isoformat(), name, content)
+        except (OSError, Unavailable) as error:
+            if not self._refused:
+                LOGGER.warning(
+                    "%s refuses the prediction log; %d rows are kept in memory: %s",
+                    self._storage.place,
+                    self._capacity,
+                    error,
+                )
+            self._refused = True
+            return False
+        self._refused = False
+        return True
 
     def _write_one_by_one(self, day: date, rows: list[Mapping[str, Any]], error: InvalidInput) -> None:
         # One row of a wrong shape must not cost the rows beside it.

@@ -5,10 +5,11 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from hakka.errors import Unavailable
 from hakka.files import link_file, whole_folder
+from hakka.objects import open_url, unreachable
 
 Registry = str | Path
 
@@ -112,7 +113,7 @@ class RemoteStore:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._files, self._root = _open_url(url)
+        self._files, self._root = open_url(url)
 
     def names(self, folder: str) -> list[str]:
         """See ``Store``."""
@@ -179,25 +180,4 @@ class RemoteStore:
             raise self._unavailable(error) from None
 
     def _unavailable(self, error: Exception) -> Unavailable:
-        return Unavailable(f"the registry {self._url} cannot be reached: {' '.join(str(error).split())[:200]}")
-
-
-def _open_url(url: str) -> tuple[Any, str]:
-    import fsspec
-
-    try:
-        files, root = fsspec.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        if not url.startswith("s3://"):
-            raise Unavailable(f"the registry {url} cannot be opened: {error}") from None
-        files, root = _arrow_s3(), url.removeprefix("s3://")
-    return files, str(root).rstrip("/")
-
-
-def _arrow_s3() -> Any:
-    """S3 by pyarrow, for the images that only read a registry and do without s3fs."""
-    from fsspec.implementations.arrow import ArrowFSWrapper
-    from pyarrow.fs import S3FileSystem
-
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    return ArrowFSWrapper(S3FileSystem(endpoint_override=endpoint))
+        return unreachable(f"the registry {self._url}", error)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hakka.params import read_section
 from hakka.settings import read_settings
-from hakka.verbs.shared import Verbs, add_json, add_verb, print_json
+from hakka.verbs.shared import Verbs, add_json, add_verb, find_model, print_json
 
 CHANNELS = ("champion", "canary")
 
@@ -104,11 +104,8 @@ def run_export(options: argparse.Namespace) -> int:
 def run_evaluate(options: argparse.Namespace) -> int:
     """Evaluate."""
     from hakka.detector.evaluate import evaluate
-    from hakka.registry import resolve
 
-    folder = Path(options.model)
-    model = folder if folder.is_dir() else resolve(options.model, read_settings().registry)
-    metrics = evaluate(model, options.dataset, options.data, options.out)
+    metrics = evaluate(find_model(options.model), options.dataset, options.data, options.out)
     if options.json:
         print_json(metrics)
     else:

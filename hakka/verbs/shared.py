@@ -4,7 +4,10 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from hakka.settings import read_settings
 
 Verbs = Any  # argparse keeps the type of its subparsers to itself
 Run = Callable[[argparse.Namespace], int]
@@ -31,6 +34,14 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def print_json(value: Any) -> None:
     """A value as JSON on stdout."""
     print(json.dumps(value, ensure_ascii=False))
+
+
+def find_model(name: str | None) -> Path:
+    """A model folder by its path, version or channel; the champion without a name."""
+    from hakka.registry import resolve
+
+    folder = Path(name or "")
+    return folder if name and folder.is_dir() else resolve(name or "champion", read_settings().registry)
 
 
 def progress_line(what: str) -> Callable[[int, int], None]:

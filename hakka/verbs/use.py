@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hakka.errors import InvalidInput
+from hakka.objects import read_place
 from hakka.params import read_section
 from hakka.settings import read_settings
-from hakka.verbs.shared import Verbs, add_json, add_verb, print_json
+from hakka.verbs.shared import Verbs, add_json, add_verb, find_model, print_json
 
 MAX_PHOTO_BYTES = 24 * 2**20  # as base64 it fits into the endpoint's largest body
 
@@ -21,15 +22,33 @@ def add_verbs(verbs: Verbs) -> None:
         verbs,
         "predict",
         run_predict,
-        "find the food on a photo, through the endpoint when it is up and in process otherwise",
-        "hakka predict sample/images/scene_0007.jpg",
+        "find the food on a photo, or on many: a folder, a glob, s3://bucket/prefix",
+        "hakka predict sample/images/scene_0007.jpg   (many: hakka predict sample/images --out found.parquet)",
     )
-    predict.add_argument("photo", type=Path, metavar="PHOTO", help="JPEG, PNG or WebP file")
-    predict.add_argument("--out", type=Path, metavar="FILE", help="annotated picture (default: PHOTO-found.jpg here)")
+    predict.add_argument(
+        "photos",
+        nargs="+",
+        metavar="PHOTO",
+        help="JPEG, PNG or WebP file; or folders, globs, several files, URLs of an object store",
+    )
+    predict.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="annotated picture of one photo (default: PHOTO-found.jpg here); of many, or if it ends in .parquet or "
+        ".json, a table or COCO JSON with a row a photo. Killed, the same command goes on where it was",
+    )
+    predict.add_argument("--format", choices=("parquet", "coco"), help="what --out is (default: by its name)")
     predict.add_argument(
         "--confidence", type=float, metavar="C", help="least confidence, 0 to 1 (default: the model's)"
     )
-    predict.add_argument("--endpoint", metavar="URL", help="default: HAKKA_ENDPOINT, else this machine")
+    predict.add_argument("--endpoint", metavar="URL", help="for one photo; default: HAKKA_ENDPOINT, else this machine")
+    predict.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="version, channel or model folder to load here (default: for one photo the endpoint's if it is up, else "
+        "the champion)",
+    )
     add_json(predict)
 
     recommend = add_verb(
@@ -53,25 +72,48 @@ def add_verbs(verbs: Verbs) -> None:
         "compare the prediction log with the champion's reference",
         "hakka monitor --json",
     )
-    monitor.add_argument("--log", type=Path, metavar="DIR", help="prediction log (default: that of HAKKA_HOME)")
+    monitor.add_argument(
+        "--log",
+        type=read_place,
+        metavar="DIR|URL",
+        help="prediction log, a folder or s3://bucket/prefix (default: that of HAKKA_HOME)",
+    )
     monitor.add_argument("--reference", type=Path, metavar="FILE", help="default: reference.parquet of the champion")
     monitor.add_argument("--out", type=Path, metavar="DIR", help="report folder (default: a new one in HAKKA_HOME)")
     add_json(monitor)
 
 
 def run_predict(options: argparse.Namespace) -> int:
-    """Detect and draw."""
+    """Detect on one photo and draw, or on many and write a table."""
+    if options.confidence is not None and not 0 <= options.confidence <= 1:
+        raise InvalidInput(f"--confidence must be from 0 to 1, got {options.confidence:g}")
+    if options.endpoint and options.model:
+        raise InvalidInput("--endpoint has a model of its own: --model cannot be given with it")
+    if _wants_table(options):
+        from hakka.verbs.batch import run_batch
+
+        return run_batch(options)
+    return _run_single(options, Path(options.photos[0]))
+
+
+def _wants_table(options: argparse.Namespace) -> bool:
+    from hakka.batch.photos import is_batch
+    from hakka.batch.results import FORMATS
+
+    named = options.out is not None and options.out.suffix.lower() in FORMATS
+    return named or options.format is not None or is_batch(options.photos)
+
+
+def _run_single(options: argparse.Namespace, path: Path) -> int:
     from io import BytesIO
 
     from PIL import Image, ImageOps
 
     from hakka.drawing import draw_detections
 
-    if options.confidence is not None and not 0 <= options.confidence <= 1:
-        raise InvalidInput(f"--confidence must be from 0 to 1, got {options.confidence:g}")
-    photo = _read_photo(options.photo)
+    photo = _read_photo(path)
     found, where = _predict(photo, options)
-    out = options.out or Path(f"{options.photo.stem}-found.jpg")
+    out = options.out or Path(f"{path.stem}-found.jpg")
     with Image.open(BytesIO(photo)) as image:
         picture = draw_detections(
             ImageOps.exif_transpose(image),
@@ -123,22 +165,22 @@ def _predict(photo: bytes, options: argparse.Namespace) -> tuple[dict[str, Any],
     from hakka.endpoint import Endpoint
 
     endpoint = options.endpoint or read_settings().endpoint
-    if options.endpoint or served_version(endpoint) is not None:
+    if options.endpoint or (options.model is None and served_version(endpoint) is not None):
         return Endpoint(endpoint).answer(photo, options.confidence), endpoint
-    from hakka.detector.runtime import decode_image, load_detector
-    from hakka.registry import resolve
+    from hakka.detector.decode import decode_photo
+    from hakka.detector.runtime import load_detector
 
-    detector = load_detector(resolve("champion", read_settings().registry))
-    pixels = decode_image(photo)
-    found = detector.detect(pixels, confidence=options.confidence)
-    height, width = pixels.shape[:2]
+    detector = load_detector(find_model(options.model))
+    seen = decode_photo(photo, model_size=detector.info.imgsz)
+    found = detector.detect(seen.pixels, confidence=options.confidence)
+    boxes = seen.in_original(found.boxes).tolist()
     detections = [
         {"box": box, "class_id": label, "name": detector.names[label], "confidence": score}
-        for box, label, score in zip(found.boxes.tolist(), found.class_ids.tolist(), found.scores.tolist(), strict=True)
+        for box, label, score in zip(boxes, found.class_ids.tolist(), found.scores.tolist(), strict=True)
     ]
     answer = {
         "model_version": detector.info.version,
-        "image": {"width": width, "height": height},
+        "image": {"width": seen.width, "height": seen.height},
         "detections": detections,
     }
     return answer, "in process"

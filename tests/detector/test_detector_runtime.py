@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hakka.detector.runtime import Detections, decode_image, image_features, letterbox, load_detector, read_output
+from hakka.detector.decode import decode_image, decode_photo
+from hakka.detector.runtime import Detections, image_features, letterbox, load_detector, read_output
 from hakka.errors import InvalidInput, NotFound, Tampered
 from tests.serving.tiny_model import build_model_folder
 
@@ -148,3 +149,32 @@ def test_changed_class_names_are_refused(tmp_path):
 def test_detections_must_fit_together():
     with pytest.raises(ValueError, match="shapes"):
         Detections(np.zeros((2, 4)), np.zeros(3), np.zeros(3, int))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {}), ("WEBP", {})]
+)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_photo_comes_reduced_for_a_model_but_not_below_twice_its_input(kind, options, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = _encode(_photo(1030, 500), kind, exif=exif.tobytes(), **options)
+    photo = decode_photo(data, model_size=64)
+    wide = orientation == 1
+    assert (photo.width, photo.height) == ((1030, 500) if wide else (500, 1030))
+    assert photo.factor == 8
+    assert photo.pixels.shape == ((63, 129, 3) if wide else (129, 63, 3))
+    assert decode_photo(data, model_size=300).factor == 1
+    assert decode_photo(data).pixels.shape == ((500, 1030, 3) if wide else (1030, 500, 3))
+    whole = photo.in_original(np.array([[0, 0, photo.pixels.shape[1], photo.pixels.shape[0]]]))
+    assert whole.tolist() == [[0, 0, photo.width, photo.height]]
+
+
+def test_a_reduced_photo_shows_the_same():
+    pixels = np.zeros((800, 1600, 3), np.uint8)
+    pixels[200:400, 400:1200] = 255
+    for kind, options in (("JPEG", {"quality": 95}), ("PNG", {})):
+        photo = decode_photo(_encode(Image.fromarray(pixels), kind, **options), model_size=64)
+        rows, columns = np.nonzero(photo.pixels[..., 0] > 127)
+        found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        assert photo.in_original(np.array([found])).tolist() == [[400, 200, 1200, 400]]

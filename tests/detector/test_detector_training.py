@@ -26,7 +26,7 @@ from hakka.detector.torch_compat import load_ultralytics, network
 from hakka.detector.train import TrainParams, train
 from hakka.detector.weights import STARTER, find_start
 from hakka.errors import InvalidInput, NotFound
-from hakka.monitor.log import read_rows
+from hakka.monitor.rows import read_rows
 from hakka.params import read_section
 from hakka.registry import publish
 from hakka.settings import read_settings

@@ -51,6 +51,25 @@ def test_reference_file_has_the_log_columns(tmp_path):
     assert list(read_rows(tmp_path / "reference.parquet")["version"]) == ["0123456789ab"]
 
 
+def test_colours_are_kept_and_files_without_them_are_read(tmp_path):
+    colours = {"red": 200.0, "green": 60.0, "blue": 40.0, "saturation": 204.0}
+    write_rows(tmp_path / "new.parquet", [make_row(features={**FEATURES, **colours}), make_row()])
+    first, second = read_rows(tmp_path / "new.parquet").to_dict("records")
+    assert {name: first[name] for name in colours} == colours
+    assert all(second[name] != second[name] for name in colours)
+    old = pq.read_table(tmp_path / "new.parquet").drop_columns(list(colours))
+    day = tmp_path / "log" / "2026-03-04"
+    day.mkdir(parents=True)
+    pq.write_table(old, day / "part-old.parquet")
+    frame = read_log(tmp_path / "log")
+    assert list(frame) == SCHEMA.names
+    assert len(frame) == 2
+    assert frame["red"].isna().all()
+    pq.write_table(old.drop_columns(["blur"]), tmp_path / "broken.parquet")
+    with pytest.raises(InvalidInput, match="not a prediction log file"):
+        read_rows(tmp_path / "broken.parquet")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -126,27 +145,32 @@ def wait(done):
     deadline = time.monotonic() + 60
     while not done() and time.monotonic() < deadline:
         time.sleep(0.01)
-log = PredictionLog(Path(sys.argv[1]), rows=10, seconds=60)
+log = PredictionLog(Path(sys.argv[1]), rows=10, seconds=60, capacity=40, retry=0.02)
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-for _ in range(30):
-    log.append(row(**values))
-wait(lambda: log.dropped == 30)
-resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 for _ in range(10):
     log.append(row(**values))
+wait(lambda: log._held == 10)
+for _ in range(50):
+    log.append(row(**values))
+full = [log.waiting, log.dropped]
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+wait(lambda: log.written == 40)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+for _ in range(25):
+    log.append(row(**values))
 log.close()
-print(json.dumps([log.dropped, log.written]))
+print(json.dumps([full, log.dropped, log.written]))
 """
 
 
-def test_full_disk_drops_and_counts_and_recovers(tmp_path):
+def test_full_disk_keeps_rows_in_memory_then_counts_what_it_drops_and_recovers(tmp_path):
     result = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, timeout=120, check=True
     )
-    assert json.loads(result.stdout) == [30, 10]
-    assert result.stderr.count("the disk refuses the prediction log") == 1
-    assert len(read_log(tmp_path)) == 10
+    assert json.loads(result.stdout) == [[40, 20], 45, 40]
+    assert result.stderr.count("refuses the prediction log") == 2  # once a time that it is full
+    assert len(read_log(tmp_path)) == 40
     assert [path for path in tmp_path.glob("*/*") if not path.name.startswith("part-")] == []
 
 

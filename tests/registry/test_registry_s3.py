@@ -11,45 +11,26 @@ import pytest
 from hakka.detector.modelfile import read_model_info
 from hakka.errors import NotFound, Tampered, Unavailable
 from hakka.registry import champion, channel_history, list_versions, promote, resolve, rollback
+from tests.object_store import make_bucket, running_store, store_environment
 from tests.serving.tiny_model import build_model_folder, register_model
 
 OTHER = ((4, 4, 20, 20, 0.8, 2),)
-SERVER = """
-import sys
-from moto.server import ThreadedMotoServer
-server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-server.start()
-print(server.get_host_and_port()[1], flush=True)
-sys.stdin.read()
-"""
 
 
 @pytest.fixture(scope="module")
 def endpoint():
     """The address of an S3 server that ends with the tests."""
     pytest.importorskip("moto", reason="moto (requirements/dev.txt) is the S3 server of these tests")
-    command = [sys.executable, "-c", SERVER]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, text=True, **pipes) as server:
-        yield f"http://127.0.0.1:{int(server.stdout.readline())}"
-        server.stdin.close()
+    with running_store() as address:
+        yield address
 
 
 @pytest.fixture
 def registry(endpoint, monkeypatch, tmp_path):
     """A URL under which nothing lies yet."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "HAKKA_HOME": str(tmp_path / "home"),
-    }.items():
+    for name, value in {**store_environment(endpoint), "HAKKA_HOME": str(tmp_path / "home")}.items():
         monkeypatch.setenv(name, value)
-    import fsspec
-
-    files, _ = fsspec.url_to_fs("s3://models")
-    files.makedirs("models", exist_ok=True)
+    make_bucket("models")
     return f"s3://models/{tmp_path.name}"
 
 
@@ -132,7 +113,7 @@ def test_a_server_that_is_away_is_one_sentence(registry, monkeypatch):
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
-        env={**os.environ, "AWS_MAX_ATTEMPTS": "1"},
+        env=dict(os.environ),
         check=False,
     )
     assert f"Unavailable: the registry {registry} cannot be reached" in done.stderr

@@ -7,7 +7,6 @@ import socket
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 
 from tests.serving.conftest import encode_photo
@@ -70,26 +69,6 @@ def test_body_is_read_whatever_its_content_type_says(client, photo_b64):
         assert answer.status_code == 200
 
 
-@pytest.mark.parametrize("binary_output", [False, True])
-def test_kserves_own_rest_client(server, photo, binary_output):
-    from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
-
-    image = InferInput("image", [1], "BYTES")
-    image.set_data_from_numpy(np.array([photo], dtype=object), binary_data=True)
-    request = InferRequest("hakka", [image], parameters={"binary_data_output": binary_output, "confidence": 0.7})
-
-    async def call():
-        client = InferenceRESTClient(RESTConfig(protocol="v2"))
-        assert await client.is_model_ready(server.url, "hakka")
-        return await client.infer(server.url, request, model_name="hakka")
-
-    response = asyncio.run(call())
-    tensors = {output.name: output.as_numpy() for output in response.outputs}
-    assert tensors["boxes"].tolist() == [[16, 16, 48, 48]]
-    assert tensors["labels"].tolist() == ["apple"]
-    assert response.parameters["model_version"]
-
-
 def test_exif_orientation_is_applied(client):
     from PIL import Image
 
@@ -113,8 +92,11 @@ def test_metadata_says_what_is_served(client, model_dir):
     info = json.loads((model_dir / "model.json").read_text())
     metadata = client.get("/v2/models/hakka").json()
     assert metadata["versions"] == [info["version"]]
-    assert metadata["inputs"] == [{"name": "image", "datatype": "BYTES", "shape": [1]}]
-    assert [output["name"] for output in metadata["outputs"]] == ["boxes", "scores", "class_ids", "labels"]
+    assert metadata["inputs"] == [
+        {"name": "image", "datatype": "BYTES", "shape": [-1]},
+        {"name": "image", "datatype": "UINT8", "shape": [-1, -1, 3]},
+    ]
+    assert [output["name"] for output in metadata["outputs"]][:4] == ["boxes", "scores", "class_ids", "labels"]
     assert metadata["parameters"]["classes"] == list(NAMES)
     for key in ("thresholds", "data", "code", "version"):
         assert metadata["parameters"][key] == info[key]
@@ -169,6 +151,15 @@ def test_what_is_no_whole_photo_is_400_in_both_protocols(client, photo_b64, name
         ("POST", "/v2/models/other/infer", b"{}", 404, "other"),
         ("POST", "/v1/models/other:predict", b"{}", 404, "other"),
         ("GET", "/v2/models/other", None, 404, "other"),
+        ("GET", "/v2/models/other/ready", None, 404, "other"),
+        ("GET", "/v2/models/hakka/versions/zz", None, 404, "version zz of hakka is not served here"),
+        ("GET", "/v2/models/hakka/versions/zz/ready", None, 404, "version zz of hakka is not served here"),
+        ("POST", "/v2/models/hakka/versions/zz/infer", b"{}", 404, "version zz of hakka is not served here"),
+        ("GET", INFER, None, 405, "GET is not one of POST"),
+        ("POST", "/v2/models/hakka", b"{}", 405, "POST is not one of"),
+        ("PUT", "/v2/health/live", b"{}", 405, "PUT is not one of"),
+        ("POST", "/v1/models/hakka:explain", b"{}", 404, "Not Found"),
+        ("POST", "/openai/v1/completions", b"{}", 404, "Not Found"),
         ("GET", "/nowhere", None, 404, "Not Found"),
         ("POST", "/v2/repository/models/hakka/unload", None, 400, "channel"),
         ("POST", "/v2/repository/models/hakka/load", None, 400, "channel"),
@@ -182,10 +173,46 @@ def test_refusals_are_one_sentence_and_the_server_goes_on(client, photo_b64, met
     assert client.post(INFER, json=v2_body(photo_b64)).status_code == 200
 
 
-def test_unknown_class_names_the_known_ones(client, photo_b64):
+def test_unknown_class_names_its_place_and_the_known_ones(client, photo_b64):
+    known = "unknown class 'pizza'; this model knows apple, banana, carrot"
     answer = client.post(INFER, json=v2_body(photo_b64, parameters={"classes": ["pizza"]}))
-    assert answer.status_code == 400
-    assert "unknown class 'pizza'; this model knows apple, banana, carrot" in answer.json()["error"]
+    assert (answer.status_code, answer.json()) == (400, {"error": f"parameters.classes: {known}"})
+    instance = {"image": {"b64": photo_b64}}
+    answer = client.post(PREDICT, json={"instances": [instance, instance | {"classes": ["pizza"]}]})
+    assert (answer.status_code, answer.json()) == (400, {"error": f"instances[1].classes: {known}"})
+
+
+def test_a_version_that_is_named_is_the_one_that_answers(client, photo_b64):
+    version = client.get("/v2/models/hakka").json()["versions"][0]
+    path = f"/v2/models/hakka/versions/{version}"
+    assert client.get(path).json() == client.get("/v2/models/hakka").json()
+    assert client.get(f"{path}/ready").json() == {"name": "hakka", "ready": True}
+    assert client.post(f"{path}/infer", json=v2_body(photo_b64)).json()["model_version"] == version
+
+
+def test_server_metadata_and_lists(client):
+    assert client.get("/v2").json()["extensions"] == ["binary_tensor_data"]
+    assert client.get("/v2/models").json() == client.get("/v1/models").json() == {"models": ["hakka"]}
+    assert client.get("/").json() == {"status": "alive"}
+
+
+def test_pixels_and_files_find_the_same(client, photo_b64):
+    pixels = {"name": "image", "datatype": "UINT8", "shape": [128, 128, 3], "data": [200, 60, 40] * 128 * 128}
+    answers = [client.post(INFER, json=body).json() for body in ({"inputs": [pixels]}, v2_body(photo_b64))]
+    assert answers[0]["outputs"] == answers[1]["outputs"]
+    assert (answers[0]["parameters"]["width"], answers[0]["parameters"]["height"]) == (128, 128)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(("width", "height", "exact"), [(1600, 800, 0.01), (1601, 801, 8)])
+def test_boxes_of_a_large_photo_are_in_its_own_pixels(client, kind, width, height, exact):
+    b64 = base64.b64encode(encode_photo(width, height, kind)).decode()
+    prediction = client.post(PREDICT, json={"instances": [{"image": {"b64": b64}}]}).json()["predictions"][0]
+    assert prediction["image"] == {"width": width, "height": height}
+    # In the 64 px input the photo is 32 px high, from 16 to 48: the second box spans 32…60 by 16…48 there.
+    box = prediction["detections"][1]["box"]
+    assert box == pytest.approx([32 * 25, 0, 60 * 25, height], abs=exact)
+    assert box[3] <= height
 
 
 def test_a_body_without_a_declared_length_is_cut_at_the_limit(client, photo_b64):

@@ -2,14 +2,18 @@
 
 import asyncio
 import base64
+import struct
 
 import grpc
 import httpx
 import numpy as np
 import pytest
 from kserve import InferenceGRPCClient, InferInput, InferRequest
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 
 from tests.serving.server import running_server
+from tests.serving.tiny_model import build_model_folder
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +74,45 @@ def test_refusals_are_invalid_argument_and_the_server_goes_on(target, photo, con
 
 def test_rest_is_served_beside_it(target):
     assert httpx.get(f"{target[0].url}/v2/health/ready").json() == {"ready": True}
+
+
+def test_beyond_the_queue_calls_are_refused_at_once_and_say_when_to_come_again(tmp_path, photo):
+    slow = build_model_folder(tmp_path / "slow", work=8)
+    options = ("--no-log", "--threads", "1", "--queue", "1", "--grpc-port", "0")
+    with running_server("--model-dir", slow, *options) as server:
+        address = next(line for line in server.lines if "gRPC at " in line).split("gRPC at ")[1]
+        element = struct.pack("<I", len(photo)) + photo
+        tensor = {"name": "image", "datatype": "BYTES", "shape": [1]}
+        request = pb.ModelInferRequest(model_name="hakka", inputs=[tensor], raw_input_contents=[element])
+
+        async def main():
+            async with grpc.aio.insecure_channel(address) as channel:
+                stub = GRPCInferenceServiceStub(channel)
+                calls = [stub.ModelInfer(request, timeout=60) for _ in range(8)]
+                late = stub.ModelInfer(request, timeout=0.01)
+                answers = await asyncio.gather(*calls, late, return_exceptions=True)
+                again = await stub.ModelInfer(request, timeout=60)
+                return answers, again
+
+        answers, again = asyncio.run(main())
+    *answers, late = answers
+    refused = [error for error in answers if isinstance(error, grpc.aio.AioRpcError)]
+    assert 8 > len(refused) >= 1
+    for error in refused:
+        assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "the queue is full" in error.details()
+        assert int(dict(error.trailing_metadata())["grpc-retry-pushback-ms"]) > 0
+    assert late.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
+    assert again.outputs
+
+
+def test_a_call_to_load_or_unload_is_refused(target):
+    with grpc.insecure_channel(target[1]) as channel:
+        stub = GRPCInferenceServiceStub(channel)
+        for call, message in (
+            (stub.RepositoryModelLoad, pb.RepositoryModelLoadRequest(model_name="hakka")),
+            (stub.RepositoryModelUnload, pb.RepositoryModelUnloadRequest(model_name="hakka")),
+        ):
+            with pytest.raises(grpc.RpcError, match="the channel decides"):
+                call(message, timeout=20)
+        assert stub.ServerMetadata(pb.ServerMetadataRequest(), timeout=20).extensions == ["binary_tensor_data"]

@@ -1,6 +1,5 @@
 """Starting, switching versions and stopping the real process."""
 
-import base64
 import os
 import signal
 import socket
@@ -13,14 +12,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hakka.monitor.log import SCHEMA, read_log
+from hakka.monitor import SCHEMA, read_log
 from hakka.registry import promote
-from tests.serving.conftest import encode_photo
 from tests.serving.server import ROOT, running_server
 from tests.serving.tiny_model import FOUND, build_model_folder, register_model
 
 PREDICT = "/v1/models/hakka:predict"
-PHOTOS = 12
+PHOTOS = 8
 
 
 def start_and_fail(*arguments, env=None) -> subprocess.CompletedProcess:
@@ -74,6 +72,9 @@ def test_a_model_that_was_changed_is_not_served(tmp_path):
         (["--port", "70000"], "a port must be a whole number from 0 to 65535, got '70000'"),
         (["--max-body-mib", "0"], "must be a whole number from 1, got '0'"),
         (["--http_port", "80"], "unrecognized arguments: --http_port 80"),
+        (["--queue", "0"], "argument --queue: must be a whole number from 1, got '0'"),
+        (["--batch", "many"], "argument --batch: must be a whole number from 1, got 'many'"),
+        (["--engine", "torch"], "argument --engine: invalid choice: 'torch'"),
     ],
 )
 def test_a_wrong_command_line_is_exit_2(arguments, part):
@@ -137,10 +138,10 @@ def test_every_answer_leaves_one_row_and_refusals_leave_none(tmp_path, model_dir
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_in_mid_request_loses_neither_answer_nor_row(tmp_path, model_dir, number):
-    big = base64.b64encode(encode_photo(4000, 3000)).decode()
-    body = {"instances": [{"image": {"b64": big}}] * PHOTOS}  # seconds of decoding
-    with running_server("--model-dir", model_dir, "--log", tmp_path) as server:
+def test_a_stop_in_mid_request_loses_neither_answer_nor_row(tmp_path, photo_b64, number):
+    body = {"instances": [{"image": {"b64": photo_b64}}] * PHOTOS}
+    slow = build_model_folder(tmp_path / "slow", work=4)  # seconds for all of them
+    with running_server("--model-dir", slow, "--log", tmp_path / "log") as server:
         answers = []
         caller = threading.Thread(
             target=lambda: answers.append(httpx.post(server.url + PREDICT, json=body, timeout=60))
@@ -148,7 +149,7 @@ def test_a_stop_in_mid_request_loses_neither_answer_nor_row(tmp_path, model_dir,
         caller.start()
         start = cpu_ticks(server)
         wait_for(lambda: cpu_ticks(server) > start + 15)
-        # The event loop is free while the photos are decoded.
+        # The event loop is free while the photos are looked at.
         before = time.monotonic()
         assert httpx.get(f"{server.url}/v2/health/live", timeout=5).status_code == 200
         assert time.monotonic() - before < 1
@@ -159,7 +160,7 @@ def test_a_stop_in_mid_request_loses_neither_answer_nor_row(tmp_path, model_dir,
             httpx.get(f"{server.url}/v2/health/live", timeout=5)
     assert [answer.status_code for answer in answers] == [200]
     assert len(answers[0].json()["predictions"]) == PHOTOS
-    assert len(read_log(tmp_path)) == PHOTOS
+    assert len(read_log(tmp_path / "log")) == PHOTOS
 
 
 def test_a_new_version_takes_over_without_a_lost_request(tmp_path, photo_b64):
@@ -212,6 +213,22 @@ def test_a_link_that_moves_switches_and_a_broken_version_does_not(tmp_path, phot
         point("new")
         wait_for(lambda: found() == 1)
         assert len([line for line in server.lines if "cannot be served" in line]) == 1
+
+
+def test_a_version_that_was_refused_is_served_once_its_folder_is_whole(tmp_path, photo_b64):
+    build_model_folder(tmp_path / "old")
+    late = build_model_folder(tmp_path / "late", FOUND[:1])
+    graph = (late / "model.xml").read_bytes()
+    (late / "model.xml").write_bytes(graph[:100])
+    (tmp_path / "link").symlink_to(tmp_path / "old")
+    with running_server("--model-dir", tmp_path / "link", "--no-log") as server, httpx.Client() as client:
+        (tmp_path / "next").symlink_to(late)
+        (tmp_path / "next").rename(tmp_path / "link")
+        wait_for(lambda: [line for line in server.lines if "cannot be served" in line])
+        (late / "model.xml").write_bytes(graph)
+        wait_for(lambda: [line for line in server.lines if "now" in line])
+        answer = client.post(server.url + PREDICT, json={"instances": [{"image": {"b64": photo_b64}}]})
+        assert len(answer.json()["predictions"][0]["detections"]) == 1
 
 
 def test_a_server_that_has_switched_still_ends_cleanly(tmp_path):

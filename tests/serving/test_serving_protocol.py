@@ -1,12 +1,13 @@
 import base64
 import json
 import struct
+import time
 
 import numpy as np
 import pytest
 
 from hakka.errors import InvalidInput
-from serving.protocol import Answer, class_numbers, image_bytes, parse_v1, parse_v2
+from serving.protocol import Answer, Url, class_numbers, image_bytes, parse_v1, parse_v2
 from serving.responses import v1_response, v2_response
 
 B64 = base64.b64encode(b"photo").decode()
@@ -77,8 +78,9 @@ def test_v1_refuses(body, sentence):
 
 def test_v2_request_by_json():
     request = parse_v2(v2(id="42", parameters={"confidence": 0.5, "classes": "apple, carrot", "priority": 1}))
-    assert (request.id, image_bytes(request.query), request.query.confidence) == ("42", b"photo", 0.5)
-    assert request.query.classes == ("apple", "carrot")
+    [query] = request.queries
+    assert (request.id, image_bytes(query), query.confidence) == ("42", b"photo", 0.5)
+    assert query.classes == ("apple", "carrot")
     assert request.outputs == (("boxes", False), ("scores", False), ("class_ids", False), ("labels", False))
 
 
@@ -92,14 +94,63 @@ def test_v2_request_by_binary_tensor():
     outputs = [{"name": "labels"}, {"name": "boxes", "parameters": {"binary_data": True}}]
     head = json.dumps({"inputs": [tensor], "outputs": outputs}).encode()
     request = parse_v2(head + element, str(len(head)))
-    assert image_bytes(request.query) == b"photo"
+    assert [image_bytes(query) for query in request.queries] == [b"photo"]
     assert request.outputs == (("labels", False), ("boxes", True))
 
 
-def binary(size, tail, header=None):
-    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": size}}
+def binary(size, tail, header=None, kind="BYTES", shape=(1,)):
+    tensor = {"name": "image", "datatype": kind, "shape": shape, "parameters": {"binary_data_size": size}}
     head = json.dumps({"inputs": [tensor]}).encode()
     return head + tail, str(len(head)) if header is None else header
+
+
+def test_v2_takes_several_files():
+    elements = b"".join(struct.pack("<I", len(part)) + part for part in (b"one", b"", b"three"))
+    request = parse_v2(*binary(len(elements), elements, shape=[3]))
+    assert [image_bytes(query) for query in request.queries] == [b"one", b"", b"three"]
+    assert [query.place for query in request.queries] == [f"input 'image'[{index}]" for index in range(3)]
+    assert [name for name, _ in request.outputs][4:] == ["counts", "sizes", "prediction_ids"]
+    nested = parse_v2(v2({"shape": [2, 1], "data": [[B64], [B64]]}))
+    assert [image_bytes(query) for query in nested.queries] == [b"photo", b"photo"]
+
+
+@pytest.mark.parametrize("shape", [[2, 3, 3], [1, 2, 3, 3], [2, 1, 3, 3]])
+def test_v2_pixels_are_the_same_in_every_form(shape):
+    values = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    photos = values.reshape(-1, *shape[-3:])
+    forms = [
+        parse_v2(*binary(values.size, values.tobytes(), kind="UINT8", shape=shape)),
+        parse_v2(v2({"datatype": "UINT8", "shape": shape, "data": values.ravel().tolist()})),
+        parse_v2(v2({"datatype": "UINT8", "shape": shape, "data": values.tolist()})),
+    ]
+    for request in forms:
+        assert len(request.queries) == len(photos)
+        for query, photo in zip(request.queries, photos, strict=True):
+            np.testing.assert_array_equal(query.image, photo)
+
+
+def test_binary_pixels_are_not_copied():
+    body, header = binary(12, bytes(12), kind="UINT8", shape=[2, 2, 3])
+    [query] = parse_v2(body, header).queries
+    assert np.shares_memory(query.image, np.frombuffer(body, np.uint8))
+
+
+def test_v1_takes_an_address_in_place_of_a_file():
+    [query] = parse_v1(json.dumps({"instances": [{"image": {"url": "http://a/b.jpg"}, "iou": 0.4}]}).encode())
+    assert (query.image, query.place, query.iou) == (Url("http://a/b.jpg"), "instances[0].image.url", 0.4)
+
+
+def test_timeouts_become_one_deadline():
+    request = parse_v2(v2(parameters={"timeout": 2_000_000}))
+    assert request.timeout == 2
+    now = time.monotonic()
+    assert request.before(None)[0].deadline == pytest.approx(now + 2, abs=1)
+    assert request.before(50)[0].deadline == pytest.approx(now + 2, abs=1)
+    assert parse_v2(v2(parameters={"timeout": 0})).before(None)[0].deadline is None
+
+
+def pixels(shape, data) -> bytes:
+    return v2({"datatype": "UINT8", "shape": shape, "data": data if data is None else list(data)})
 
 
 @pytest.mark.parametrize(
@@ -109,12 +160,33 @@ def binary(size, tail, header=None):
         (b'{"inputs": []}', None, "inputs must hold one tensor named 'image', got []"),
         (b'{"inputs": [{"name": "x"}]}', None, "inputs must hold one tensor named 'image'"),
         (b'{"inputs": [7]}', None, "inputs must hold one tensor named 'image'"),
-        (v2({"datatype": "FP32"}), None, "input 'image': datatype must be BYTES, got 'FP32'"),
-        (v2({"shape": [2]}), None, "input 'image': shape must be [1], one photo a request, got [2]"),
-        (v2({"shape": None}), None, "input 'image': shape must be [1], one photo a request, got None"),
-        (v2({"shape": [True]}), None, "input 'image': shape must be [1], one photo a request, got [True]"),
+        (v2({"datatype": "FP32"}), None, "input 'image': datatype must be BYTES (files) or UINT8 (pixels), got 'FP32'"),
+        (
+            v2({"datatype": ["BYTES"]}),
+            None,
+            "input 'image': datatype must be BYTES (files) or UINT8 (pixels), got ['BYTES']",
+        ),
+        (v2({"shape": [2]}), None, "input 'image': data must be a list of 2 base64 strings, got ["),
+        (v2({"shape": [33]}), None, "input 'image': shape of BYTES must be [n] for 1 to 32 photos, got [33]"),
+        (v2({"shape": []}), None, "input 'image': shape of BYTES must be [n] for 1 to 32 photos, got []"),
+        (v2({"shape": None}), None, "input 'image': shape must be a list of whole numbers from 1, got None"),
+        (v2({"shape": [True]}), None, "input 'image': shape must be a list of whole numbers from 1, got [True]"),
+        (v2({"shape": [-1]}), None, "input 'image': shape must be a list of whole numbers from 1, got [-1]"),
+        (v2({"shape": [2**62, 2**62]}), None, "input 'image': shape of BYTES must be [n] for 1 to 32 photos, got [46"),
         (v2({"data": []}), None, "input 'image': data must be a list of one base64 string, got []"),
         (v2({"data": [B64, B64]}), None, "input 'image': data must be a list of one base64 string"),
+        (v2({"data": [[], B64]}), None, "input 'image': data must be a list of one base64 string"),
+        (pixels([2, 3], range(6)), None, "input 'image': shape of UINT8 must be [height, width, 3], or [n, height"),
+        (pixels([1, 1, 4], range(4)), None, "input 'image': shape of UINT8 must be [height, width, 3], or [n, height"),
+        (pixels([33, 1, 1, 3], [0] * 99), None, "input 'image': shape of UINT8 must be [height, width, 3], or [n, h"),
+        (pixels([1, 2, 3], range(5)), None, "input 'image': shape [1, 2, 3] needs 6 bytes, got 5"),
+        (pixels([2**62, 2**62, 3], [1]), None, "input 'image': shape [4611686018427387904, 4611686018427387904, 3]"),
+        (pixels([1, 1, 3], [0, 1, 256]), None, "input 'image': data of UINT8 must be whole numbers from 0 to 255"),
+        (pixels([1, 1, 3], [0, 1, -1]), None, "input 'image': data of UINT8 must be whole numbers from 0 to 255"),
+        (pixels([1, 1, 3], [0, 1, 1.0]), None, "input 'image': data of UINT8 must be whole numbers from 0 to 255"),
+        (pixels([1, 1, 3], [0, 1, True]), None, "input 'image': data of UINT8 must be whole numbers from 0 to 255"),
+        (pixels([1, 1, 3], [[0], 1, 2]), None, "input 'image': data of UINT8 must be whole numbers from 0 to 255"),
+        (pixels([1, 1, 3], None), None, "input 'image': data of UINT8 must be whole numbers from 0 to 255, got None"),
         (v2({"data": [3]}), None, "input 'image': data must be a list of one base64 string, got [3]"),
         (v2(id=7), None, "id must be a string, got 7"),
         (v2(parameters=[]), None, "parameters must be an object, got []"),
@@ -123,9 +195,17 @@ def binary(size, tail, header=None):
         (v2(outputs=[{"name": "masks"}]), None, "outputs[0].name must be one of boxes, scores, class_ids, labels"),
         (v2(), "many", "header Inference-Header-Content-Length must be from 0 to the body's"),
         (v2(), "999999", "header Inference-Header-Content-Length must be from 0 to the body's"),
+        (v2(), "-1", "header Inference-Header-Content-Length must be from 0 to the body's"),
+        (v2(), "9" * 5000, "header Inference-Header-Content-Length must be from 0 to the body's"),
+        (v2(), "3", "the body is not valid JSON"),
+        (v2() + b"more", str(len(v2())), "input 'image': binary_data_size is missing, but 4 bytes follow the JSON"),
+        (v2(parameters={"timeout": -1}), None, "parameters.timeout must be a whole number of microseconds from 0"),
         (*binary(9, b"\5\0\0\0phot"), "input 'image': binary_data_size must be the 8 bytes that follow, got 9"),
-        (*binary(9, b"\6\0\0\0photo"), "input 'image': a binary BYTES tensor begins with its element's length"),
-        (*binary(2, b"\0\0"), "input 'image': a binary BYTES tensor begins with its element's length"),
+        (*binary(9, b"\6\0\0\0photo"), "input 'image': a binary BYTES tensor is each element's length in 4 bytes"),
+        (*binary(9, b"\4\0\0\0photo"), "input 'image': a binary BYTES tensor is each element's length in 4 bytes"),
+        (*binary(9, b"\xff\xff\xff\xffphoto"), "input 'image': a binary BYTES tensor is each element's length in 4"),
+        (*binary(2, b"\0\0"), "input 'image': a binary BYTES tensor is each element's length in 4 bytes"),
+        (*binary(5, bytes(5), kind="UINT8", shape=[1, 2, 3]), "input 'image': shape [1, 2, 3] needs 6 bytes, got 5"),
     ],
 )
 def test_v2_refuses(body, header, sentence):
@@ -143,9 +223,13 @@ def test_base64_must_be_whole(text):
 
 def test_class_names_become_ids_and_unknown_ones_are_named():
     [query] = parse_v1(v1(classes=["carrot", "apple"]))
-    assert class_numbers(query, NAMES) == [2, 0]
+    assert class_numbers(query, NAMES).tolist() == [2, 0]
     [query] = parse_v1(v1(classes=["pizza"]))
-    with pytest.raises(InvalidInput, match="unknown class 'pizza'; this model knows apple, banana, carrot"):
+    known = "unknown class 'pizza'; this model knows apple, banana, carrot$"
+    with pytest.raises(InvalidInput, match=rf"^instances\[0\]\.classes: {known}"):
+        class_numbers(query, NAMES)
+    [query] = parse_v2(v2(parameters={"classes": "pizza"})).queries
+    with pytest.raises(InvalidInput, match=rf"^parameters\.classes: {known}"):
         class_numbers(query, NAMES)
 
 
@@ -166,7 +250,7 @@ def test_v1_response(n):
 
 @pytest.mark.parametrize("n", [0, 2])
 def test_v2_response_in_json_and_binary_say_the_same(n):
-    body, length = v2_response(answer(n), parse_v2(v2(id="7")), "hakka")
+    body, length = v2_response([answer(n)], parse_v2(v2(id="7")), "hakka")
     assert length is None
     document = json.loads(body)
     assert (document["id"], document["model_name"], document["model_version"]) == ("7", "hakka", "v1")
@@ -179,7 +263,7 @@ def test_v2_response_in_json_and_binary_say_the_same(n):
         "labels": ("BYTES", [n]),
     }
 
-    raw, length = v2_response(answer(n), parse_v2(v2(parameters={"binary_data_output": True})), "hakka")
+    raw, length = v2_response([answer(n)], parse_v2(v2(parameters={"binary_data_output": True})), "hakka")
     tail, tensors = raw[length:], {}
     for output in json.loads(raw[:length])["outputs"]:
         size = output["parameters"]["binary_data_size"]
@@ -189,3 +273,33 @@ def test_v2_response_in_json_and_binary_say_the_same(n):
     np.testing.assert_allclose(np.frombuffer(tensors["boxes"], "<f4"), values["boxes"], atol=1e-4)
     assert np.frombuffer(tensors["class_ids"], "<i4").tolist() == values["class_ids"]
     assert tensors["labels"] == b"".join(struct.pack("<I", len(name)) + name.encode() for name in values["labels"])
+
+
+def test_v2_response_to_several_photos_says_which_boxes_are_whose():
+    request = parse_v2(v2({"shape": [3], "data": [B64] * 3}))
+    document = json.loads(v2_response([answer(2), answer(0), answer(1)], request, "hakka")[0])
+    outputs = {output["name"]: output for output in document["outputs"]}
+    assert outputs["counts"] == {"name": "counts", "datatype": "INT32", "shape": [3], "data": [2, 0, 1]}
+    assert outputs["sizes"]["shape"] == [3, 2]
+    assert outputs["sizes"]["data"] == [640, 480] * 3
+    assert outputs["prediction_ids"]["data"] == ["p1"] * 3
+    assert outputs["boxes"]["shape"] == [3, 4]
+    assert outputs["labels"]["data"] == ["apple", "banana", "apple"]
+    assert document["parameters"] == {"model_version": "v1"}
+
+
+@pytest.mark.parametrize(
+    ("parse", "body"),
+    [
+        (parse_v2, b'{"inputs": [{"name": "image", "datatype": ' + b"[" * 900 + b"]" * 900 + b"}]}"),
+        (parse_v2, v2({"data": list(range(1_000_000))})),
+        (parse_v2, v2({"name": "x" * 1_000_000})),
+        (parse_v1, b'{"instances": [{' + b",".join(b'"%d":0' % number for number in range(100_000)) + b"}]}"),
+        (parse_v1, b'{"instances": {' + b",".join(b'"%d":0' % number for number in range(100_000)) + b"}}"),
+        (parse_v1, v1(confidence="x" * 1_000_000)),
+    ],
+)
+def test_what_is_shown_of_a_wrong_value_stays_short(parse, body):
+    with pytest.raises(InvalidInput) as error:
+        parse(body)
+    assert len(str(error.value)) < 300

@@ -19,14 +19,21 @@ IMGSZ = 64
 FOUND = ((8, 8, 24, 24, 0.9, 0), (32, 16, 60, 48, 0.6, 1))
 
 
-def build_model_folder(folder: Path, found=FOUND, names=NAMES) -> Path:
-    """Write a model folder that ``load_detector`` takes; what it finds decides its version."""
+def build_model_folder(folder: Path, found=FOUND, names=NAMES, work=0) -> Path:
+    """Write a model folder that ``load_detector`` takes; what it finds decides its version.
+
+    ``work`` makes it slow: so many products of two 1500 x 1500 matrices, each some 0.1 s on one core.
+    """
     folder.mkdir(parents=True)
     rows = np.zeros((1, 300, 6), np.float32)
     rows[0, : len(found)] = found
     image = op.parameter([1, 3, IMGSZ, IMGSZ], np.float32, name="images")
     # The input takes part (times zero), so that the engine cannot fold the model to a constant and skip it.
-    nothing = op.multiply(op.reduce_mean(image, [0, 1, 2, 3], keep_dims=False), np.float32(0))
+    mean = op.reduce_mean(image, [0, 1, 2, 3], keep_dims=False)
+    for _ in range(work):
+        square = op.broadcast(mean, [1500, 1500])
+        mean = op.reduce_mean(op.matmul(square, square, False, False), [0, 1], keep_dims=False)
+    nothing = op.multiply(op.minimum(mean, np.float32(1)), np.float32(0))
     openvino.save_model(
         openvino.Model([op.add(op.constant(rows), nothing)], [image], "tiny"),
         folder / "model.xml",

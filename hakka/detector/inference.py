@@ -1,0 +1,69 @@
+"""How a model is run: which engine, how many threads and streams, how many pictures at once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hakka.detector.batching import Batcher, choose_batch
+from hakka.detector.engine import Compiled, Runner, choose_engine, compile_model
+
+# Pictures in one inference when batches win: more would make the first of them wait long for little.
+MAX_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is wanted: ``engine`` by name or ``auto``, ``threads`` cores for inference (0: the engine chooses).
+
+    ``streams`` inferences run side by side for callers from as many threads. ``batch`` is the most pictures in one
+    inference, 0 to measure whether more than one wins.
+    """
+
+    engine: str = "auto"
+    threads: int = 0
+    streams: int = 1
+    batch: int = 1
+
+
+@dataclass(frozen=True)
+class Inference:
+    """A model that runs: ``wide`` gives all threads to one picture, ``narrow`` gives most pictures a second.
+
+    The other fields say what was chosen; ``why`` is the reason for the batch.
+    """
+
+    wide: Runner
+    narrow: Runner
+    engine: str
+    device: str
+    threads: int
+    streams: int
+    batch: int
+    why: str
+
+    @property
+    def summary(self) -> str:
+        """All of it in one line."""
+        return f"{self.engine} on {self.device}, {self.threads} threads, batch {self.batch}: {self.why}"
+
+
+def open_inference(folder: Path, size: int, plan: Plan) -> Inference:
+    """Compile the model of a folder as the plan says; ``size`` is the side of its input in pixels.
+
+    Raises:
+        InvalidInput: the model has no file for the engine, or a batch is asked of one that cannot.
+        Unavailable: the engine is not installed.
+    """
+    engine = choose_engine(folder, plan.engine)
+    wide = compile_model(folder, engine, threads=plan.threads)
+    streams = plan.streams if wide.device == "CPU" else 1  # a GPU works on one picture with all that it has
+    narrow = compile_model(folder, engine, threads=plan.threads, streams=streams) if streams > 1 else wide
+
+    def compile_batched(batch: int) -> Runner:
+        return compile_model(folder, engine, threads=plan.threads, batch=batch).runner
+
+    batch, why = plan.batch, "set"
+    if not batch:
+        batch, why = choose_batch(narrow.runner, compile_batched, size=size, streams=streams, limit=MAX_BATCH)
+    if batch > 1:
+        narrow, streams = Compiled(Batcher(compile_batched(batch), batch), wide.engine, wide.device), 1
+    return Inference(wide.runner, narrow.runner, wide.engine, wide.device, plan.threads, streams, batch, why)

@@ -1,0 +1,64 @@
+"""Reading fields of untrusted JSON: the value, or one sentence that begins with its place.
+
+What is shown of a wrong value is cut first: the repr of a million numbers, or of lists a thousand deep, is a trap.
+"""
+
+import reprlib
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from hakka.errors import InvalidInput
+
+KINDS: dict[type, str] = {list: "a list", dict: "an object", str: "a string"}
+SHOWN = 80  # characters
+
+
+def read_document(body: bytes | memoryview) -> dict[str, Any]:
+    """The JSON object of a body; depth is limited by the parser.
+
+    Raises:
+        InvalidInput: it is not JSON, or not an object.
+    """
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput(f"the body is not valid JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise InvalidInput(f"the body must be a JSON object, got {show(document)}")
+    return document
+
+
+def read_field(value: dict[str, Any], key: str, kind: type, place: str) -> Any:
+    """A field that must be there; raises InvalidInput if it is not, or is of another kind."""
+    if value.get(key) is None:
+        raise InvalidInput(f"{place}{key} is missing")
+    return read_optional(value, key, kind, place)
+
+
+def read_optional(value: dict[str, Any], key: str, kind: type, place: str) -> Any:
+    """A field that may be missing or null (None); raises InvalidInput if it is of another kind."""
+    found = value.get(key)
+    if found is not None and not isinstance(found, kind):
+        raise InvalidInput(f"{place}{key} must be {KINDS[kind]}, got {show(found)}")
+    return found
+
+
+class _Short(reprlib.Repr):
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        # The library sorts all keys to show the first ones.
+        return super().repr_dict(dict(islice(x.items(), self.maxdict + 1)), level)
+
+    def repr_bytes(self, x: bytes, _: int) -> str:
+        return f"{len(x)} bytes"
+
+
+_short = _Short()
+_short.maxstring, _short.maxlist, _short.maxdict, _short.maxlevel = SHOWN, 8, 4, 3
+
+
+def show(value: Any) -> str:
+    """A wrong value in at most some eighty characters."""
+    text = _short.repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
