@@ -80,12 +80,12 @@ def test_addresses_are_in_it_only_where_they_are_allowed(document, model_dir):
         assert '"url"' in httpx.get(f"{server.url}/openapi.json").text
 
 
-def test_schemathesis_finds_nothing(server):
+def test_schemathesis_finds_nothing(server, tmp_path):
     program = Path(sys.executable).with_name("schemathesis")
     if not program.exists():
         pytest.skip("schemathesis is not installed")
     command = [program, "--config-file", CONFIG, "run", f"{server.url}/openapi.json", "--checks", "all", "--no-color"]
     command += ["--phases", "examples,coverage,fuzzing", "--max-examples", "10", "--generation-deterministic"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
