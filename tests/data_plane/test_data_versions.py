@@ -252,7 +252,7 @@ def test_a_track_that_is_killed_takes_no_file_away(project, capsys):
 
 def test_repro_makes_the_bytes_of_the_command_line(tmp_path, monkeypatch):
     """The data part of the pipeline, in a copy of this repository where only ``data`` was given another folder."""
-    for name in ("hakka", "params.yaml", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
+    for name in ("hakka", "checks", "params.yaml", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
         copy = shutil.copytree if (REPO / name).is_dir() else shutil.copyfile
         (tmp_path / name).parent.mkdir(exist_ok=True)
         copy(REPO / name, tmp_path / name)
