@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from hakka.data.dvcfile import Record, object_path
@@ -68,13 +69,15 @@ def set_up(root: Path) -> None:
     write_whole(root / ".dvc" / "config", _CONFIG)
 
 
-def add_remote(root: Path, place: str) -> None:
-    """Make a folder or an address the default remote; a folder is a fact of this machine and stays out of git."""
-    if "://" in place:
-        run_dvc(["remote", "add", "--force", "--default", "storage", place], root)
-    else:
-        path = str(Path(place).expanduser().absolute())
-        run_dvc(["remote", "add", "--local", "--force", "--default", "local", path], root)
+def add_remote(root: Path, place: str, *, shared: bool) -> None:
+    """Make a folder or an address the default remote: of everybody who clones the repository, or only here."""
+    where = place if "://" in place else str(Path(place).expanduser().absolute())
+    if not shared:
+        run_dvc(["remote", "add", "--local", "--force", "--default", "local", where], root)
+        return
+    run_dvc(["remote", "add", "--force", "--default", "storage", where], root)
+    with suppress(InvalidInput):  # there may be none of this machine's own, which would win
+        run_dvc(["remote", "default", "--local", "--unset"], root)
 
 
 def read_config(root: Path) -> dict[str, dict[str, str]]:

@@ -58,7 +58,8 @@ def track(folder: Path, store: Path, *, remote: str | None = None, watch: bool =
     """Put a data folder under DVC: its files go into the cache by hard links, its record is written beside it.
 
     What is not there yet is made: the DVC repository (in the git repository), and a default remote: ``remote`` (a path
-    or an address), else the folder ``store``. A path is noted in ``.dvc/config.local``, which git ignores.
+    or an address), which whoever clones the repository uses too, else the folder ``store``, which is noted in
+    ``.dvc/config.local`` and stays this machine's own.
 
     Raises:
         InvalidInput: the folder is missing or empty, not inside a git repository, or git keeps its files already.
@@ -238,7 +239,7 @@ def _ready_root(folder: Path, repository: Path, store: Path, remote: str | None)
         root = repository.resolve()
         set_up(root)
     if remote is not None or not read_config(root)["core"].get("remote"):
-        add_remote(root, remote or str(store))
+        add_remote(root, remote or str(store), shared=remote is not None)
     return root
 
 

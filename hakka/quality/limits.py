@@ -82,6 +82,7 @@ def read_limits(path: Path = PARAMS_FILE, users: Collection[str] = ()) -> Limits
         if not isinstance(settings, dict):
             raise InvalidInput(f"{place} must be a mapping, got {settings!r}")
         for key, value in settings.items():
+            value = "off" if key == "severity" and value is False else value  # YAML reads a bare off as false
             _check(place, key, value, None if check in users else values[check])
             values[check][key] = value
     return Limits(values)

@@ -43,7 +43,8 @@ def validate(
     empty), passed, note and findings of each.
 
     Raises:
-        InvalidInput: ``dataset`` is no dataset, a folder is missing, an image has no scan, or the params file is wrong.
+        InvalidInput: ``dataset`` is no dataset, a folder is missing, an image has no scan, the params file is wrong, or
+            ``out`` is a folder of something else.
         Unavailable: ``out`` cannot be written.
         HakkaError: the suite itself broke.
     """
@@ -57,6 +58,8 @@ def validate(
     read_limits(params_file, find_checks([] if checks is None else [checks]))
     if against is not None:
         read_profile(against)
+    if out.is_dir() and any(out.iterdir()) and not (out / PROFILE).is_file():
+        raise InvalidInput(f"{out}: will not write into a folder that is not a validation of Hakka's")
     options = {"dataset": dataset, "root": root, "params": params_file, "against": against}
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -115,7 +115,7 @@ def run_sample(options: argparse.Namespace) -> int:
 
 
 def run_convert(options: argparse.Namespace) -> int:
-    """Convert a source folder."""
+    """Convert a source folder; exit 1 when it has boxes and none of them could be converted."""
     from hakka.data.convert import convert
     from hakka.data.split import SplitParams
 
@@ -128,18 +128,27 @@ def run_convert(options: argparse.Namespace) -> int:
         classes=options.classes,
         progress=progress_line("images"),
     )
+    images, boxes = report["images"], report["boxes"]
+    code = 1 if boxes["found"] and not boxes["converted"] else 0
     if options.json:
         print_json({**report, "out": str(options.out)})
-        return 0
-    images, boxes = report["images"], report["boxes"]
+        return code
     print(f"images  {images['found']} found, {images['converted']} converted, {images['refused']} refused")
     print(
         f"boxes   {boxes['found']} found, {boxes['converted']} converted ({boxes['clipped']} of them clipped), "
         f"{boxes['refused']} refused"
     )
-    _print_findings(report["findings"])
+    _print_findings(sorted(report["findings"], key=_weight))
     print(f"report  {options.out / 'report.html'}")
-    return 0
+    if code:
+        print("no box could be converted: there is nothing to learn from here")
+    return code
+
+
+def _weight(finding: dict[str, Any]) -> tuple[bool, bool, bool]:
+    """What was lost or changed comes before notes, and notes about leaks before those about names."""
+    note = finding["kind"] == "note"
+    return note, note and "leaks" not in finding["reason"], finding["kind"] == "clipped"
 
 
 def run_export_data(options: argparse.Namespace) -> int:

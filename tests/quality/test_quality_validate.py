@@ -24,7 +24,7 @@ from hakka.quality.validate import validate
 REPO = Path(__file__).resolve().parents[2]
 
 
-def test_a_good_dataset_passes_every_check_quickly_and_quietly(dataset, source, tmp_path, capfd):
+def test_a_good_dataset_passes_every_check_quietly(dataset, source, tmp_path, capfd):
     start = time.monotonic()
     report = validate(dataset.path, source, tmp_path / "out")
     assert time.monotonic() - start < 30
@@ -274,3 +274,16 @@ def test_a_killed_validation_leaves_no_suite_behind(dataset, source, tmp_path):
         time.sleep(0.05)
     assert time.monotonic() < deadline
     assert not (tmp_path / "out" / "report.json").exists()
+
+
+def test_a_report_never_takes_the_place_of_something_else(dataset, source):
+    before = (dataset.path / "report.json").read_bytes()
+    for folder in (dataset.path, source):
+        with pytest.raises(InvalidInput, match="not a validation of Hakka's"):
+            validate(dataset.path, source, folder)
+    assert (dataset.path / "report.json").read_bytes() == before
+
+
+def test_a_check_may_be_switched_off_without_quotes(tmp_path):
+    (tmp_path / "params.yaml").write_text("quality:\n  near_duplicates: {severity: off}\n")
+    assert read_limits(tmp_path / "params.yaml").severity("near_duplicates") == "off"
