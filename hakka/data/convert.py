@@ -7,7 +7,7 @@ from typing import Any
 
 from hakka.data.classes import apply_class_map, find_class_map, read_class_map
 from hakka.data.collector import collector_paused
-from hakka.data.dataset import write_dataset, write_root
+from hakka.data.dataset import is_dataset_folder, write_dataset, write_root
 from hakka.data.entries import make_entries
 from hakka.data.findings import Finding, refuse_image
 from hakka.data.formats import Annotations, SourceImage, read_annotations
@@ -44,6 +44,7 @@ def convert(
         Unavailable: ``out`` cannot be written.
     """
     source, out = Path(source), Path(out)
+    out = out.resolve() if out.is_symlink() else out  # the link stays, and its place is written
     _check_out(source, out)
     read = read_annotations(source, format, exclude=out)
     class_file = classes if classes is not None else find_class_map(source)
@@ -100,7 +101,7 @@ def _look(
 def _check_out(source: Path, out: Path) -> None:
     if source.resolve() == out.resolve() or out.resolve() in source.resolve().parents:
         raise InvalidInput(f"{out}: the dataset must not replace the folder that holds the data ({source})")
-    if out.is_dir() and any(out.iterdir()) and not (out / "dataset.json").is_file():
+    if out.is_dir() and any(out.iterdir()) and not is_dataset_folder(out):
         raise InvalidInput(f"{out}: will not replace a folder that is not a dataset of Hakka's")
     if out.exists() and not out.is_dir():
         raise InvalidInput(f"{out}: the dataset must be a folder, got a file")

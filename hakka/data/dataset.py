@@ -17,11 +17,12 @@ import yaml
 from hakka.boxes import Array
 from hakka.data.labels import label_texts, write_files
 from hakka.data.split import SPLITS
-from hakka.errors import InvalidInput, NotFound, Tampered
+from hakka.errors import HakkaError, InvalidInput, NotFound, Tampered
 from hakka.files import canonical_json, link_file, read_json, whole_folder
 
 FORMAT = 1
 ROOT_FILE = "root.json"
+FILES = frozenset({"dataset.json", "index.jsonl", "labels", "report.json", "report.html", ROOT_FILE})
 _KINDS = ((b"\xff\xd8\xff", ".jpg"), (b"\x89PNG\r\n\x1a\n", ".png"), (b"RIFF", ".webp"))
 
 
@@ -168,6 +169,14 @@ def _written(
         index.write(line)
         digest.update(_summed(line, text))
         yield f"{entry.split}/{entry.stem}.txt", text
+
+
+def is_dataset_folder(folder: Path) -> bool:
+    """Whether a folder holds a dataset, and nothing but what ``convert`` writes: it may be replaced by another."""
+    try:
+        return {path.name for path in folder.iterdir()} <= FILES and bool(load_dataset(folder).digest)
+    except HakkaError:
+        return False
 
 
 def write_root(folder: Path, out: Path, source: Path) -> None:

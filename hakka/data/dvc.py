@@ -1,10 +1,12 @@
 """DVC's command line, its configuration and its cache. Only this module knows DVC."""
 
+import ctypes
 import hashlib
 import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import termios
@@ -25,6 +27,7 @@ _CONFIG = f"""[core]
 [cache]
     type = "{LINKS}"
 """
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 _MISSING = re.compile(r"^(?:name: .*, )?md5: [0-9a-f]{32}", re.MULTILINE)
 _COLOUR = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -181,7 +184,14 @@ def _pull_objects(root: Path, oids: Iterable[str], record: Record) -> None:
 
 def _run_quietly(command: list[str], cwd: Path, environ: dict[str, str]) -> tuple[int, str, str]:
     done = subprocess.run(
-        command, cwd=cwd, env=environ, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        command,
+        cwd=cwd,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        preexec_fn=_end_with_parent,
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -191,7 +201,13 @@ def _run_on_terminal(command: list[str], cwd: Path, environ: dict[str, str]) -> 
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, termios.tcgetwinsize(sys.stderr))
     with subprocess.Popen(
-        command, cwd=cwd, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=theirs
+        command,
+        cwd=cwd,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        preexec_fn=_end_with_parent,
     ) as process:
         os.close(theirs)
         said = b""
@@ -207,6 +223,12 @@ def _run_on_terminal(command: list[str], cwd: Path, environ: dict[str, str]) -> 
             os.close(ours)
         out = process.stdout.read().decode(errors="replace") if process.stdout else ""
     return process.returncode, out, _COLOUR.sub(b"", said).decode(errors="replace").replace("\r", "\n")
+
+
+def _end_with_parent() -> None:
+    """Have Linux end this process when its parent is gone: a DVC left alone keeps its repository locked."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _read(terminal: int) -> bytes:

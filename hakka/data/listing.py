@@ -11,6 +11,8 @@ IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".avif"}
 )
 
+_DATASET = {"dataset.json", "index.jsonl", "labels"}  # what only a folder that Hakka wrote holds
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -44,8 +46,8 @@ def list_source(source: Path, *, exclude: Path | None = None) -> Listing:
     seen: set[Path] = set()
     for folder, folders, names in os.walk(source, followlinks=True):
         here = Path(folder).resolve()
-        if here in seen or here == excluded:  # a link that leads back up, or the output inside the source
-            folders.clear()
+        if here in seen or here == excluded or (seen and {*names, *folders} >= _DATASET):
+            folders.clear()  # a link that leads back up, the output inside the source, or an earlier output
             continue
         seen.add(here)
         folders[:] = sorted(name for name in folders if not name.startswith("."))

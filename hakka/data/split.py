@@ -48,7 +48,8 @@ def assign_splits(scenes: Iterable[Scene], params: SplitParams) -> dict[str, str
     """Scene id → split, the same for the same scenes in any order.
 
     1. The digest of seed and scene id puts every scene at a position from 0 to 1: below ``test`` it is test, below
-       ``test + val`` it is val, else train. With enough data this is all, and no scene moves when others are added.
+       ``test + val`` it is val, else train. With much data this is nearly all: a
+       scene then moves only where the scenes that were added change what the next two rules do.
     2. Where chance left val or test empty, below half or above one and a half times its share (small data), the scenes
        nearest to the cut change sides until it is not.
     3. A class that train has never seen gets its best placed scene into train; a class with three scenes or more that

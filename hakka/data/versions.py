@@ -11,6 +11,7 @@ from filelock import FileLock
 
 from hakka.data.dvc import Cache, add_remote, find_root, link_object, make_folders, read_config, run_dvc, set_up
 from hakka.data.dvcfile import Record, parse_listing, parse_record, record_path
+from hakka.data.findings import printable
 from hakka.data.fingerprint import fingerprint
 from hakka.data.git import find_commit, find_repository, list_changes, list_tags, read_files, run_git
 from hakka.data.listing import list_source
@@ -65,7 +66,10 @@ def track(folder: Path, store: Path, *, remote: str | None = None, watch: bool =
         InvalidInput: the folder is missing or empty, not inside a git repository, or git keeps its files already.
         Unavailable: git or DVC is not installed.
     """
-    list_source(folder)
+    irregular = [name for name in list_source(folder).files if not (folder / name).is_file()]
+    if irregular:
+        place = folder / printable(irregular[0])
+        raise InvalidInput(f"{place}: only files can have versions, and this is none, or a link to none")
     folder = folder.resolve()
     repository = find_repository(folder)
     if repository is None:

@@ -275,3 +275,36 @@ def test_real_photos_convert_without_loss_and_scenes_stay_together(tmp_path):
     ]
     group_of = {entry.image.removeprefix("images/").partition("_JPG")[0]: entry.group for entry in dataset.entries}
     assert all(group_of[one] == group_of[other] for one, other in seen_together)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"format": 1, "names": ["a"], "digest": "x"}'])
+def test_a_folder_that_only_looks_like_a_dataset_is_not_replaced(write_coco, tmp_path, content):
+    source = write_coco(9)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "dataset.json").write_text(content)
+    (tmp_path / "mine" / "precious.txt").write_text("x")
+    with pytest.raises(InvalidInput, match="will not replace"):
+        convert(source, tmp_path / "mine")
+    assert (tmp_path / "mine" / "precious.txt").read_text() == "x"
+
+
+def test_an_output_that_is_a_link_stays_one(write_coco, tmp_path):
+    source = write_coco(9)
+    (tmp_path / "link").symlink_to(tmp_path / "other disk" / "dataset")
+    for _ in range(2):
+        convert(source, tmp_path / "link")
+        assert (tmp_path / "link").is_symlink()
+        assert load_dataset(tmp_path / "other disk" / "dataset").entries
+
+
+def test_an_earlier_dataset_in_the_source_is_no_data(tmp_path):
+    source = tmp_path / "source"
+    for i in range(4):
+        draw(source / "images" / f"{i}.jpg", i)
+        (source / "labels").mkdir(exist_ok=True)
+        (source / "labels" / f"{i}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (source / "data.yaml").write_text("names: [egg]\n")
+    first = convert(source, source / "one")
+    second = convert(source, source / "two")
+    assert first == second
+    assert second["boxes"] == {"found": 4, "converted": 4, "clipped": 0, "refused": 0}

@@ -211,3 +211,10 @@ def test_counts_that_are_none_are_a_reason(counts):
 def test_outlines_become_bounds_or_a_reason(segmentation, expected):
     bounds = segmentation_bounds(segmentation, (3, 4))
     assert expected in bounds if isinstance(expected, str) else bounds == expected
+
+
+def test_one_element_of_very_many_values_is_refused_before_it_is_parsed(file):
+    file.write_bytes(b'{"images": [{"x": [' + b"[]," * 2_100_000 + b"1]}]}")
+    document = read_document(file)
+    with pytest.raises(NotJson, match="more than 4,000,000 values"):
+        list(document.pieces("images"))

@@ -250,6 +250,27 @@ def test_a_track_that_is_killed_takes_no_file_away(project, capsys):
     assert len(list_versions(Path("photos"))) == 1
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_cannot_have_versions_and_nobody_waits_for_it(project, capsys, make):
+    make(project / "photos" / "z.jpg")
+    code, _, err = hakka(capsys, "track", "photos")
+    assert code == 2
+    assert "z.jpg: only files can have versions" in err
+
+
+def test_a_remote_that_was_named_is_that_of_every_clone(project, tmp_path, capsys):
+    assert hakka(capsys, "track", "photos", "--commit")[0] == 0  # with the remote of this machine
+    store = tmp_path / "share"
+    code, _, err = hakka(capsys, "track", "photos", "--remote", str(store), "--json")
+    assert (code, err) == (0, "")
+    subprocess.run(["git", "commit", "--quiet", "--all", "--message", "remote"], check=True, cwd=project)
+    assert hakka(capsys, "push")[0] == 0
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", project, clone], check=True)
+    run_dvc(["pull"], clone)
+    assert content(clone / "photos") == content(project / "photos")
+
+
 def test_repro_makes_the_bytes_of_the_command_line(tmp_path, monkeypatch):
     """The data part of the pipeline, in a copy of this repository where only ``data`` was given another folder."""
     for name in ("hakka", "checks", "params.yaml", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):

@@ -55,13 +55,18 @@ def read_document(path: Path, *, small: int = SMALL, block: int = BLOCK) -> Docu
     with open_text(path) as text:
         whole = text.read(0, text.size) if text.size <= small else b""
         layout = None
-        if text.size > small or sum(map(whole.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        if text.size > small or _count_values(whole) > MOST_VALUES:
             layout = scan_text(text, block)
             whole = layout.frame
         members = parse_json(whole)
     if isinstance(members, Repeated) and members.own:
         raise NotJson(f"not usable JSON: {members}")
     return Document(path, members if isinstance(members, dict) else {}, len(whole), layout)
+
+
+def _count_values(data: bytes) -> int:
+    """At least how many values a text holds, if it is JSON."""
+    return sum(map(data.count, (b",", b"[", b"{")))
 
 
 def _parse_piece(text: Text, start: int, end: int, *, is_first: bool) -> list[Any]:
@@ -74,5 +79,7 @@ def _parse_piece(text: Text, start: int, end: int, *, is_first: bool) -> list[An
         start = end - len(data)
         if after[:1] != b"," or not data.strip(b" \t\r\n"):
             raise NotJson(f"not valid JSON: a comma and a value expected at byte {start - 1}")
+    if _count_values(data) > MOST_VALUES:  # a single one: pieces are cut between elements
+        raise NotJson(f"not usable JSON: one element, at byte {start}, holds more than {MOST_VALUES:,} values")
     values: list[Any] = parse_json(b"[%b]" % data, start - 1)
     return values
