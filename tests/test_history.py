@@ -69,5 +69,6 @@ def test_no_runs_and_a_broken_record_are_said(tmp_path, monkeypatch, capsys):
     assert "`hakka run` makes one" in capsys.readouterr().out
     (tmp_path / "runs" / "x").mkdir(parents=True)
     (tmp_path / "runs" / "x" / "run.json").write_text("[]")
-    assert main(["runs"]) == 2
-    assert "not the record of a run" in capsys.readouterr().err
+    for command in (["runs"], ["track", "import"]):
+        assert main(command) == 2
+        assert "not the record of a run" in capsys.readouterr().err

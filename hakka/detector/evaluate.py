@@ -66,7 +66,8 @@ def evaluate(model: Path, dataset: Path, root: Path, out: Path) -> dict[str, Any
     if not entries:
         raise InvalidInput(f"{dataset}: evaluation needs at least one image in split 'test', got 0")
     detector.warm_up()
-    looks = [_look(detector, data, item) for item in detect_entries(detector, entries, root, LEAST_CONFIDENCE)]
+    places = _class_places(detector, data)
+    looks = [_look(detector, data, places, item) for item in detect_entries(detector, entries, root, LEAST_CONFIDENCE)]
     matches = collect_matches([look.matches for look in looks], len(data.names))
     slices = find_slices(data, entries, [look.features for look in looks], root)
     metrics = _summarise(detector, data, matches)
@@ -88,7 +89,8 @@ def evaluate(model: Path, dataset: Path, root: Path, out: Path) -> dict[str, Any
 def measure_map50(detector: Detector, data: Dataset, split: str, root: Path) -> float:
     """The detector's mAP50 on one split; 0 where the split is empty. Raises as :func:`evaluate` does."""
     entries = data.split(split)
-    found = [_match(detector, data, item) for item in detect_entries(detector, entries, root, LEAST_CONFIDENCE)]
+    places = _class_places(detector, data)
+    found = [_match(data, places, item) for item in detect_entries(detector, entries, root, LEAST_CONFIDENCE)]
     return mean_ap(average_precision(collect_matches(found, len(data.names)), levels=1))[0] if found else 0.0
 
 
@@ -158,8 +160,8 @@ class _Look:
     seconds: float
 
 
-def _look(detector: Detector, data: Dataset, seen: Seen) -> _Look:
-    found, labels, true_boxes, true_labels = _both(detector, data, seen)
+def _look(detector: Detector, data: Dataset, places: Array, seen: Seen) -> _Look:
+    found, labels, true_boxes, true_labels = _both(data, places, seen)
     sure = found.scores >= detector.info.confidence
     shape = (seen.entry.width, seen.entry.height)
     matches = match_image(found.boxes, found.scores, labels, true_boxes, true_labels, shape)
@@ -174,17 +176,22 @@ def _look(detector: Detector, data: Dataset, seen: Seen) -> _Look:
     )
 
 
-def _match(detector: Detector, data: Dataset, seen: Seen) -> ImageMatches:
-    found, labels, true_boxes, true_labels = _both(detector, data, seen)
+def _match(data: Dataset, places: Array, seen: Seen) -> ImageMatches:
+    found, labels, true_boxes, true_labels = _both(data, places, seen)
     shape = (seen.entry.width, seen.entry.height)
     return match_image(found.boxes, found.scores, labels, true_boxes, true_labels, shape)
 
 
-def _both(detector: Detector, data: Dataset, seen: Seen) -> tuple[Detections, Array, Array, Array]:
+def _class_places(detector: Detector, data: Dataset) -> Array:
+    """The dataset's index of each of the detector's classes, -1 for those that it does not name."""
+    index = {name: i for i, name in enumerate(data.names)}
+    return np.array([index.get(name, -1) for name in detector.names])
+
+
+def _both(data: Dataset, places: Array, seen: Seen) -> tuple[Detections, Array, Array, Array]:
     """What was found of the dataset's classes, with their labels there, and the true boxes (xyxy) and labels."""
-    to_dataset = np.array([data.names.index(name) if name in data.names else -1 for name in detector.names])
     found = seen.found
-    labels = to_dataset[found.class_ids] if len(found) else np.zeros(0, int)
+    labels = places[found.class_ids] if len(found) else np.zeros(0, int)
     known = labels >= 0
     true = data.labels(seen.entry)
     boxes = cxcywh_to_xyxy(true[:, 1:], seen.entry.width, seen.entry.height)

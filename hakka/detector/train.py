@@ -26,6 +26,7 @@ AUGMENTATIONS = (
     *("hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "scale", "shear", "perspective", "flipud", "fliplr"),
     *("bgr", "mixup", "cutmix", "erasing", "multi_scale"),
 )
+NO_CHECKPOINT = "training ended without a checkpoint: every loss was NaN; lower train.learning_rate"
 LINE_EVERY = 10.0  # seconds between two lines of progress within an epoch
 
 
@@ -210,7 +211,7 @@ def _run_trainer(overrides: dict[str, Any], module: Any, snapshots: Snapshots, s
         trainer.train()
         state = snapshots.load()
     if state is None:
-        raise InvalidInput("training ended without a checkpoint: every loss was NaN; lower train.learning_rate")
+        raise InvalidInput(NO_CHECKPOINT)
     return state
 
 
@@ -290,7 +291,7 @@ def _best_module(state: dict[str, Any], scratch: Path, names: tuple[str, ...]) -
 
     write_best(scratch, state)
     if not scratch.is_file():
-        raise InvalidInput("training ended without a checkpoint: every loss was NaN; lower train.learning_rate")
+        raise InvalidInput(NO_CHECKPOINT)
     module, _ = load_checkpoint(str(scratch))
     module.names = dict(enumerate(names))
     return module

@@ -64,24 +64,24 @@ def _shown(value: Any) -> str:
 
 def run_track(options: argparse.Namespace) -> int:
     """Upload sessions; a run that was uploaded says so in its record and is not uploaded again."""
-    from hakka.files import read_json, write_json
+    from hakka.files import write_json
+    from hakka.history import read_runs
     from hakka.tracking import import_session
 
-    waiting: dict[Path, Path | None] = dict.fromkeys(options.session)
-    for path in sorted(read_settings().runs.glob("*/run.json")) if not options.session else ():
-        mirror = read_json(path).get("clearml") or {}
+    folder = read_settings().runs
+    waiting: dict[Path, dict[str, Any] | None] = dict.fromkeys(options.session)
+    for run in read_runs(folder) if not options.session else ():
+        mirror = run.get("clearml") or {}
         if mirror.get("mode") == "offline" and mirror.get("session"):
-            waiting[Path(mirror["session"])] = path
+            waiting[Path(mirror["session"])] = run
     tasks = {}
     for session, record in waiting.items():
-        tasks[str(session)] = import_session(session)
+        task = tasks[str(session)] = import_session(session)
         if record is not None:
-            content = read_json(record)
-            write_json(
-                record, {**content, "clearml": {**content["clearml"], "task": tasks[str(session)], "mode": "imported"}}
-            )
+            mirrored = {**record["clearml"], "task": task, "mode": "imported"}
+            write_json(folder / record["run"] / "run.json", {**record, "clearml": mirrored})
         if not options.json:
-            print(f"{session}: task {tasks[str(session)]}", flush=True)
+            print(f"{session}: task {task}", flush=True)
     if options.json:
         print_json(tasks)
     elif not tasks:
