@@ -62,7 +62,7 @@ def render_evaluation(
             [(name, row["images"], row["boxes"], _show(row["map50"])) for name, row in metrics["slices"].items()],
         ),
         heading("What is taken for what"),
-        _confusion_table([*metrics["per_class"], "nothing"], np.array(metrics["confusion"])),
+        _confusion_table([*metrics["per_class"], "nothing"], np.array(metrics["confusion"]), metrics["confidence"]),
         heading("Calibration"),
         *_calibration_parts(metrics["calibration"]),
         heading("Worst mistakes"),
@@ -109,16 +109,15 @@ def _line(values: Array, style: str) -> str:
     return f'<polyline points="{points}" style="{style}"/>'
 
 
-def _confusion_table(names: Sequence[str], matrix: Array) -> str:
+def _confusion_table(names: Sequence[str], matrix: Array, confidence: float) -> str:
     """The matrix, or of very many classes the part of those that are confused most."""
     confused = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * np.diag(matrix)
     order = np.argsort(-confused[:-1], kind="stable")[:MOST_CLASSES]
     shown = [*sorted(int(i) for i in order), len(names) - 1]
     rows = [[names[i], *(int(matrix[i, j]) or None for j in shown)] for i in shown]
-    note = (
-        f"A row is what was there, a column what was found, from confidence on; empty is 0. {len(shown) - 1} classes."
-    )
-    return paragraph(note, "quiet") + table(("", *(names[i] for i in shown)), rows)
+    note = f"A row is what was there, a column what was found with confidence {confidence} or more; empty is 0."
+    matrix_table = table(("", *(names[i] for i in shown)), rows)
+    return f'{paragraph(note, "quiet")}<div style="overflow-x:auto">{matrix_table}</div>'
 
 
 def _calibration_parts(values: Mapping[str, Any]) -> list[str]:
