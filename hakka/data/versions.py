@@ -119,14 +119,17 @@ def push(
     return _transfer("push", folder, remote, watch, ["--all-commits"] if every_version else [])
 
 
-def pull(folder: Path | None = None, *, remote: str | None = None, watch: bool = False) -> str:
+def pull(folder: Path | None = None, *, remote: str | None = None, force: bool = False, watch: bool = False) -> str:
     """Bring a folder (every folder that is tracked) to the state of its record, by links; DVC's sentence of how much.
 
+    With ``force`` files that were changed or added here and are in no version are thrown away.
+
     Raises:
-        InvalidInput: there is no remote, it does not let us in, objects are in no place, or files were changed here.
+        InvalidInput: there is no remote, it does not let us in, objects are in no place, or (without ``force``) files
+            were changed here.
         NotFound: the folder is not tracked.
     """
-    return _transfer("pull", folder, remote, watch)
+    return _transfer("pull", folder, remote, watch, ["--force"] if force else [])
 
 
 def list_tracked(folder: Path) -> list[Path]:

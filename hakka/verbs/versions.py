@@ -39,6 +39,10 @@ def add_verbs(verbs: Verbs) -> None:
         parser.add_argument("--remote", metavar="NAME", help="remote of DVC (default: the default one)")
         if name == "push":
             parser.add_argument("--all", action="store_true", help="every version that git knows, not only this one")
+        else:
+            parser.add_argument(
+                "--force", action="store_true", help="throw away what was changed or added here and not tracked"
+            )
         add_json(parser)
 
     listed = add_verb(parts, "list", run_list, "list the versions that git knows", "hakka data list photos")
@@ -112,7 +116,8 @@ def run_pull(options: argparse.Namespace) -> int:
     """Pull from the remote."""
     from hakka.data.versions import pull
 
-    return _say(options, pull(options.folder, remote=options.remote, watch=_watched(options)))
+    done = pull(options.folder, remote=options.remote, force=options.force, watch=_watched(options))
+    return _say(options, done)
 
 
 def run_list(options: argparse.Namespace) -> int:
@@ -222,8 +227,8 @@ def _print_diff(diff: "Diff") -> None:
     if rows:
         print()
         _print_rows([["class", "before", "after", "added", "removed", "moved", "came", "left"], *rows])
-    for (old, new), count in sorted(diff.relabelled.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]:
-        print(f"relabelled {old} → {new}: {count}")
+    pairs = sorted(diff.relabelled.items(), key=lambda item: (-item[1], item[0]))
+    _print_names("relabelled", [f"{old} → {new}: {count}" for (old, new), count in pairs])
     if not diff.is_empty:
         print()
     _print_names("images added", images.added)

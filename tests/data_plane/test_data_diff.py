@@ -146,7 +146,7 @@ def test_two_datasets_by_the_command_line(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert "images  3 → 4: 1 added, 0 removed, 0 renamed, 0 with other bytes" in lines
     assert "boxes   3 → 4: 1 added, 0 removed, 1 moved, 1 relabelled" in lines
-    assert "relabelled apple → mik: 1" in lines
+    assert "relabelled (1): apple → mik: 1" in lines
     assert main(["data", "diff", datasets[0], datasets[0]]) == 0
     assert "nothing changed" in capsys.readouterr().out
     assert main(["data", "diff", datasets[0]]) == 2

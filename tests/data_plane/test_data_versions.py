@@ -144,6 +144,13 @@ def test_from_the_first_version_to_another_machine(project, tmp_path, capsys, mo
     assert hakka(capsys, "pull", "photos")[0] == 0
     assert content(clone / "photos") == second
     assert revision(Path("photos")) == f"dvc-{md5}" == find_record(Path("photos"), "v2").revision
+    (clone / "photos" / "notes.txt").write_text("mine, never tracked")
+    code, _, message = hakka(capsys, "pull", "photos")
+    assert code == 2
+    assert "--force" in message
+    assert (clone / "photos" / "notes.txt").is_file()
+    assert hakka(capsys, "pull", "photos", "--force")[0] == 0
+    assert content(clone / "photos") == second
 
 
 def test_a_version_is_checked_out_once_by_links(tracked, tmp_path):
