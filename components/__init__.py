@@ -8,12 +8,20 @@ from components.data import (
     scan_images,
     validate_dataset,
 )
-from components.detector import evaluate_champion, evaluate_detector, export_detector, train_detector
+from components.detector import (
+    choose_variant,
+    evaluate_champion,
+    evaluate_detector,
+    export_detector,
+    plan_variants,
+    train_detector,
+)
 from components.release import decide_promotion, deploy_model, keep_champion, promote_model
 from components.tracking import track_run
 
 __all__ = [
     "accept_dataset",
+    "choose_variant",
     "convert_annotations",
     "decide_promotion",
     "deploy_model",
@@ -22,6 +30,7 @@ __all__ = [
     "export_detector",
     "keep_champion",
     "list_images",
+    "plan_variants",
     "prepare_data",
     "promote_model",
     "scan_images",

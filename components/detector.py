@@ -1,13 +1,15 @@
-"""Steps that train, export and measure a detector."""
+"""Steps that train, export and measure the variants of a detector, and choose one of them."""
+
+from typing import Dict, List  # noqa: UP035  (kfp reads the type of a list from typing's form)
 
 from kfp import dsl
-from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
+from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Input, Markdown, Metrics, Model, Output
 
 from hakka.images import TRAIN_IMAGE
 
 
 @dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
-def train_detector(
+def plan_variants(
     data: str,
     dataset: Input[Dataset],
     weights: str,
@@ -17,10 +19,10 @@ def train_detector(
     batch: int,
     seed: int,
     device: str,
-    checkpoint: Output[Model],
-    progress: Output[Metrics],
-) -> None:
-    """Train a detector on the dataset's training images.
+    variants: list,
+    trials: int,
+) -> List[Dict]:  # noqa: UP006
+    """List the variants to train, after a search for good settings if one is asked for.
 
     Args:
         data: Folder of photos that the dataset refers to.
@@ -32,33 +34,63 @@ def train_detector(
         batch: Images a step.
         seed: Seed of every random choice.
         device: Device to train on: auto, cpu, or the number of a GPU.
-        checkpoint: Weights without pickle, and the history of every epoch.
-        progress: Figures of the training.
-    """
-    from hakka.detector.train import TrainParams, train
-    from hakka.params import read_section
-    from hakka.run import paths, present
+        variants: Mappings of settings that override those above; empty for one variant that overrides nothing.
+        trials: Short trainings of the search; 0 for no search.
 
-    given = {"weights": weights, "model": model, "epochs": epochs, "imgsz": imgsz, "batch": batch, "seed": seed}
-    present(
-        train(*paths(dataset, data, checkpoint), read_section(TrainParams, "train", device=device, **given)), progress
-    )
+    Returns:
+        Every variant, with a title and all of its settings.
+    """
+    from hakka.detector.search import plan_variants
+    from hakka.run import paths
+
+    own = {"weights": weights, "model": model, "epochs": epochs, "imgsz": imgsz, "batch": batch, "seed": seed}
+    return plan_variants(*paths(dataset, data), {**own, "device": device}, variants, trials)
 
 
 @dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
-def export_detector(data: str, dataset: Input[Dataset], checkpoint: Input[Model], model: Output[Model]) -> None:
+def train_detector(
+    data: str,
+    dataset: Input[Dataset],
+    variant: dict,
+    device: str,
+    checkpoint: Output[Model],
+    progress: Output[Metrics],
+) -> None:
+    """Train a detector on the dataset's training images.
+
+    Args:
+        data: Folder of photos that the dataset refers to.
+        dataset: Labels and index of the training and validation images.
+        variant: Settings of the training.
+        device: Device to train on: auto, cpu, or the number of a GPU.
+        checkpoint: Weights without pickle, and the history of every epoch.
+        progress: Figures of the training.
+    """
+    from hakka.detector.train import train
+    from hakka.detector.variants import train_params
+    from hakka.run import paths, present
+
+    present(train(*paths(dataset, data, checkpoint), train_params(variant, device)), progress)
+
+
+@dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
+def export_detector(
+    data: str, dataset: Input[Dataset], variant: dict, checkpoint: Input[Model], model: Output[Model]
+) -> None:
     """Export a checkpoint to the model folder that is served: no pickle, no torch.
 
     Args:
         data: Folder of photos that the dataset refers to.
         dataset: Dataset that the checkpoint was trained on; its val images make the reference of the drift watch.
+        variant: Settings of the export.
         checkpoint: Trained weights.
         model: OpenVINO and ONNX files, and a record of names, sizes and digests.
     """
     from hakka.detector.export import export
+    from hakka.detector.variants import export_params
     from hakka.run import paths
 
-    info = export(*paths(checkpoint, dataset, data, model))
+    info = export(*paths(checkpoint, dataset, data, model), export_params(variant))
     model.metadata.update(version=info["version"], imgsz=info["imgsz"], classes=len(info["names"]))
 
 
@@ -66,6 +98,7 @@ def export_detector(data: str, dataset: Input[Dataset], checkpoint: Input[Model]
 def evaluate_detector(
     data: str,
     dataset: Input[Dataset],
+    variant: dict,
     model: Input[Model],
     evaluation: Output[Artifact],
     metrics: Output[Metrics],
@@ -77,6 +110,7 @@ def evaluate_detector(
     Args:
         data: Folder of photos that the dataset refers to.
         dataset: Dataset whose test images are used.
+        variant: Settings that the model was made with.
         model: Model folder.
         evaluation: Metrics, and per image what the gate compares.
         metrics: Mean average precision at IoU 0.5 and over 0.5 to 0.95.
@@ -86,9 +120,40 @@ def evaluate_detector(
     from hakka.detector.evaluate import evaluate
     from hakka.run import paths, present, present_confusion
 
-    result = evaluate(*paths(model, dataset, data, evaluation))
+    result = evaluate(*paths(model, dataset, data, evaluation), variant)
     present(result, metrics, *paths(evaluation, report))
     present_confusion(result, confusion)
+
+
+@dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
+def choose_variant(
+    checkpoints: Input[List[Model]],  # noqa: UP006
+    models: Input[List[Model]],  # noqa: UP006
+    evaluations: Input[List[Artifact]],  # noqa: UP006
+    latency_budget_ms: float,
+    checkpoint: Output[Model],
+    model: Output[Model],
+    evaluation: Output[Artifact],
+    comparison: Output[Markdown],
+) -> None:
+    """Choose the variant with the best mAP50 on the test images among those that are fast enough.
+
+    Args:
+        checkpoints: Checkpoint of every variant.
+        models: Model folder of every variant.
+        evaluations: Evaluation of every variant.
+        latency_budget_ms: Milliseconds that the exported model may take a photo; 0 for any.
+        checkpoint: That of the chosen variant.
+        model: That of the chosen variant.
+        evaluation: That of the chosen variant, with the comparison of all.
+        comparison: Table of all variants.
+    """
+    from hakka.detector.variants import choose
+    from hakka.run import paths
+
+    found = (paths(*checkpoints), paths(*models), paths(*evaluations))
+    chosen = choose(*found, latency_budget_ms, paths(checkpoint, model, evaluation, comparison))
+    model.metadata.update(version=chosen["version"], candidates=chosen["candidates"])
 
 
 @dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)

@@ -28,6 +28,25 @@ def find_run(runs: Path, name: str) -> Record:
     return _read(found[0])
 
 
+def run_of_version(version: Mapping[str, Any], runs: Path, registry: str | Path) -> Record:
+    """The record of the run that made a version: this machine's own, else what the registry keeps, else an empty one.
+
+    This machine's own knows the ClearML task of a session that was uploaded after the run.
+
+    Raises:
+        InvalidInput: it is not the record of a run.
+        Unavailable: the registry cannot be reached.
+    """
+    from hakka.registry import read_run
+
+    for path in runs.glob("*/run.json"):
+        if path.parent.name == version.get("kfp_run"):
+            record = _read(path)
+            if (record.get("metrics") or {}).get("version") == version["version"]:  # else it did not get that far
+                return record
+    return read_run(registry, version["version"])
+
+
 def _read(path: Path) -> Record:
     record = read_json(path)
     if not isinstance(record, dict) or not isinstance(record.get("run"), str):

@@ -1,9 +1,9 @@
 """What a pipeline run did: the figures, the record, the page. The local file is the truth, trackers mirror it.
 
-A record is a folder with ``run.json``, ``history.json`` (one entry an epoch) and ``report.html``.
+A record is a folder with ``run.json``, ``history.json`` (one entry an epoch), ``report.html``, and the model card and
+the dataset card, each as Markdown and as a page.
 """
 
-import html
 import math
 import os
 import secrets
@@ -13,13 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hakka.errors import CheckFailed
+from hakka.errors import CheckFailed, HakkaError
 from hakka.files import read_json, whole_folder, write_json, write_whole
+from hakka.run_page import CARDS, render_run
 
 if TYPE_CHECKING:
     from hakka.tracking import RunRecord
 
 RUN_ID_VARIABLE = "HAKKA_RUN_ID"
+COMMIT_VARIABLE = "HAKKA_COMMIT"  # of the code, where there is no repository around it: in an image
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Sources:
     dataset: Path
     validation: Path
     training: Path
+    model: Path
     evaluation: Path
     decision: Path
 
@@ -125,16 +128,53 @@ def require_passed(validation: Path) -> None:
     )
 
 
+def present_cards(record: Path, *pages: Path) -> None:
+    """Show the cards of a run record on a dashboard: the Markdown of each as one of ``pages``."""
+    for name, page in zip(CARDS, pages, strict=True):
+        write_whole(page, (record / f"{name}.md").read_bytes())
+
+
+def copy_cards(record: Path, folder: Path) -> None:
+    """Put the cards of a run record beside the page that links them."""
+    for path in sorted(record.glob("*-card.*")):
+        write_whole(folder / path.name, path.read_bytes())
+
+
 def lineage(data: str, data_revision: str, run: str) -> dict[str, str]:
     """Where a model comes from. A local run is known by its own id, one on a cluster by that of the pipeline job."""
-    return {"data": data, "data_revision": data_revision, "run": os.environ.get(RUN_ID_VARIABLE) or run}
+    run = os.environ.get(RUN_ID_VARIABLE) or run
+    return {"data": data, "data_revision": data_revision, "run": run, "commit": find_code_commit()}
+
+
+def find_code_commit() -> str:
+    """The commit of Hakka's own code, "-dirty" after it where files differ from it; empty where nothing tells."""
+    from hakka.data.git import run_git
+
+    root = Path(__file__).resolve().parent.parent
+    if given := os.environ.get(COMMIT_VARIABLE):
+        return given
+    try:
+        run_git(["ls-files", "--error-unmatch", "hakka/run.py"], root)  # not the repository of an environment's owner
+        return (
+            run_git(["--no-optional-locks", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"], root)
+            .decode()
+            .strip()
+        )
+    except HakkaError:
+        return ""
 
 
 def track(out: Path, sources: Sources, version: str, origin: Mapping[str, str]) -> dict[str, Any]:
     """Write the record of a run into the folder ``out``, mirror it to ClearML, and give it.
 
-    A mirror that fails is a warning in the record's ``clearml``.
+    A mirror that fails is a warning in the record's ``clearml``. The registry keeps the record if the run made the
+    champion.
+
+    Raises:
+        InvalidInput: a step's report is missing or is not JSON.
+        Unavailable: the registry cannot be reached.
     """
+    from hakka.registry import keep_run
     from hakka.settings import read_settings
     from hakka.tracking import mirror_run
 
@@ -143,10 +183,22 @@ def track(out: Path, sources: Sources, version: str, origin: Mapping[str, str]) 
     with whole_folder(out) as folder:
         write_json(folder / "run.json", record)
         write_json(folder / "history.json", read_json(history) if history.is_file() else [])
-        write_whole(folder / "report.html", render_run(record))
+        write_whole(folder / "report.html", render_run(record, out))
     record["clearml"] = mirror_run(_as_tracked(record, out), read_settings().clearml)
+    _write_cards(record, sources, out)
     write_json(out / "run.json", record)
+    if version and version == record["metrics"].get("version"):
+        keep_run(read_settings().registry, version, record)
     return record
+
+
+def _write_cards(record: Mapping[str, Any], sources: Sources, folder: Path) -> None:
+    from hakka.cards import dataset_card, model_card
+
+    reports = (read_json(path / "report.json") for path in (sources.dataset, sources.validation))
+    for name, card in zip(CARDS, (model_card(record), dataset_card(record, *reports)), strict=True):
+        write_whole(folder / f"{name}.md", card.markdown)
+        write_whole(folder / f"{name}.html", card.html)
 
 
 def _as_tracked(record: Mapping[str, Any], folder: Path) -> "RunRecord":
@@ -174,10 +226,12 @@ def collect_run(sources: Sources, version: str, origin: Mapping[str, str]) -> di
     Raises:
         InvalidInput: a step's report is missing or is not JSON.
     """
+    from hakka.detector.variants import read_comparison
+
     converted = read_json(sources.dataset / "report.json")
     validation = read_json(sources.validation / "report.json")
     verdict = read_json(sources.decision / "decision.json")
-    training = sources.training / "train.json"
+    training, speed = sources.training / "train.json", sources.evaluation / "speed.json"
     return {
         "format": 1,
         **origin,
@@ -185,7 +239,10 @@ def collect_run(sources: Sources, version: str, origin: Mapping[str, str]) -> di
         "counts": count_entries(converted),
         "validation": {key: validation[key] for key in ("passed", "errors", "warnings")},
         "training": read_json(training) if training.is_file() else {},
+        "model": _without(read_json(sources.model / "model.json"), "names"),
         "metrics": read_json(sources.evaluation / "metrics.json"),
+        "speed": read_json(speed) if speed.is_file() else {},
+        "variants": read_comparison(sources.evaluation),
         "decision": "promote" if verdict["promote"] else "keep",
         "reason": verdict["reason"],
         "numbers": verdict.get("numbers", {}),
@@ -210,46 +267,6 @@ def count_entries(converted: Mapping[str, Any]) -> dict[str, int]:
         "refused_images": images["refused"],
         "refused_boxes": boxes["refused"],
     }
-
-
-def summarize_run(record: Mapping[str, Any]) -> str:
-    """The record in a few lines for a person."""
-    from hakka.detector.impact import impact_sentence
-
-    counts, metrics = record["counts"], record["metrics"]
-    refused = f"refused {counts['refused_images']} images, {counts['refused_boxes']} boxes"
-    return "\n".join(
-        (
-            f"data      {counts['images']} images, {counts['boxes']} boxes ({counts['clipped']} clipped); {refused}",
-            f"detector  mAP50 {metrics['map50']:.3f}, mAP50-95 {metrics['map50_95']:.3f} on the test images",
-            f"gate      {record['decision']}: {record['reason']}",
-            *([f"recipes   {impact_sentence(record['impact'])}"] if record.get("impact") else []),
-            f"champion  {record['version'] or 'none'}",
-        )
-    )
-
-
-def render_run(record: Mapping[str, Any]) -> str:
-    """The record as one self-contained page that links the reports of its steps."""
-    heading = f"Run {record['run']}"
-    rows = [line.split(maxsplit=1) for line in summarize_run(record).splitlines()]
-    steps = [(step["name"], f"{step['state']}, {step['seconds']:.1f} s") for step in record.get("steps", [])]
-    links = "".join(
-        f'<li><a href="{html.escape(Path(path).as_uri())}">{name} report</a></li>'
-        for name, path in record["paths"].items()
-        if path.endswith(".html") and name != "report"
-    )
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(heading)}</title>'
-        "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem}"
-        "th{text-align:left;vertical-align:top;padding-right:1.5rem}</style>"
-        f"<h1>{html.escape(heading)}</h1><table>{_rows(rows)}</table><h2>Reports</h2><ul>{links}</ul>"
-        f"{f'<h2>Steps</h2><table>{_rows(steps)}</table>' if steps else ''}</html>\n"
-    )
-
-
-def _rows(pairs: Any) -> str:
-    return "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in pairs)
 
 
 def _without(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:

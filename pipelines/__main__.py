@@ -12,7 +12,8 @@ from hakka.signals import Interrupted, interruptible
 
 RUN_OPTIONS = (
     *("data", "data_revision", "annotation_format", "shards"),
-    *("weights", "model", "epochs", "imgsz", "batch", "seed", "device", "target"),
+    *("weights", "model", "epochs", "imgsz", "batch", "seed", "device"),
+    *("variants", "trials", "latency_budget_ms", "target"),
 )
 RUN_EXAMPLE = "example: hakka run --data photos --epochs 20 --imgsz 320"
 SUBMIT_EXAMPLE = "example: hakka submit --host http://localhost:8888 --param data=/var/lib/hakka/data"
@@ -65,6 +66,19 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         run.add_argument(f"--{name}", type=int, metavar="N", help=text)
     run.add_argument("--device", metavar="D", help="auto, cpu, or the number of a GPU")
+    run.add_argument(
+        "--variants",
+        metavar="V",
+        help="what to train: a list of mappings of settings as JSON, or a YAML file with one (default: one, as above)",
+    )
+    run.add_argument("--trials", type=int, metavar="N", help="short trainings that search for settings (default: 0)")
+    run.add_argument(
+        "--latency-budget",
+        dest="latency_budget_ms",
+        type=float,
+        metavar="MS",
+        help="milliseconds a photo that a variant may take (default: any)",
+    )
     run.add_argument("--target", metavar="T", help="where to serve: auto, local or kubernetes (default: auto)")
     run.add_argument("--json", action="store_true", help="end stdout with one JSON object")
     run.set_defaults(command=run_command)
@@ -103,11 +117,14 @@ def _add_command(commands: Any, name: str, about: str, example: str) -> argparse
 
 def run_command(options: argparse.Namespace) -> int:
     """Run on this machine; progress goes to stderr, the summary to stdout."""
-    from hakka.run import summarize_run
+    from hakka.run_page import summarize_run
     from hakka.settings import read_settings
     from pipelines.local import run_local
+    from pipelines.submit import read_list
 
     arguments = {name: value for name in RUN_OPTIONS if (value := getattr(options, name)) is not None}
+    if "variants" in arguments:
+        arguments["variants"] = read_list(arguments["variants"], "--variants")
     code, record = run_local(arguments, read_settings())
     if "error" in record:
         print(f"error: {record['error']}", file=sys.stderr)

@@ -13,10 +13,12 @@ HOME = "/var/lib/hakka"
 class ClusterParams:
     """Section ``cluster`` of params.yaml: what the steps ask for. Sizes in the notation of Kubernetes.
 
-    ``gpus`` counts devices of the resource ``gpu``; 0 trains on the CPU. The training step runs on nodes with the
-    labels of ``node_selector``, also on those whose taints ``tolerations`` names (key, operator, value, effect). It is
-    tried again ``retries`` times, each time from its last epoch, and each try may take ``deadline_minutes`` (0: no
-    limit). The ``scan_`` sizes are those of one shard, of which at most ``scans_at_once`` run.
+    ``gpus`` counts devices of the resource ``gpu``; 0 trains on the CPU. The steps that train, and the one that plans
+    the variants and may search, run on nodes with the labels of ``node_selector``, also on those whose taints
+    ``tolerations`` names (key, operator, value, effect). Each is tried again ``retries`` times, every time from its
+    last epoch, and each try may take ``deadline_minutes`` (0: no limit). The training steps stand in a loop, where
+    Kubeflow Pipelines passes retries over until its issue 13897 is closed. The ``scan_`` sizes are those of one shard,
+    of which at most ``scans_at_once`` run.
     """
 
     cpus: str = "4"

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +30,8 @@ from hakka.signals import Interrupted, ignore_signals
 
 ROOT = Path(__file__).resolve().parent.parent
 SHAPES_RESULTS = ("kfp", "numpy", "pillow", "torch", "ultralytics", "openvino", "nncf")
-SHAPES_NOTHING = ("gate", "monitor", "cluster", "scan")  # sections of params.yaml that no reused step reads
+# sections of params.yaml that no reused step reads
+SHAPES_NOTHING = ("gate", "monitor", "cluster", "scan", "variants", "search")
 GRACE = 5.0
 INTERRUPTED = 130
 KILLED = 137
@@ -82,29 +84,38 @@ def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     from hakka.deploy import TARGETS
     from hakka.detector.export import ExportParams
     from hakka.detector.gate import GateParams
+    from hakka.detector.search import check_plan
     from hakka.detector.train import TrainParams
+    from hakka.detector.variants import VariantParams
     from hakka.params import read_section
 
     data = Path(arguments["data"]).expanduser().absolute()
     if not data.is_dir():
         raise InvalidInput(f"data: must be a folder of photos and annotations, got {data}")
+    listed = read_section(VariantParams, "variants", latency_budget_ms=arguments.get("latency_budget_ms")).settings
     names = {field.name for field in fields(TrainParams)}
-    params = read_section(TrainParams, "train", **{key: value for key, value in arguments.items() if key in names})
+    own = {key: value for key, value in arguments.items() if key in names}
+    variants = arguments.get("variants", listed)
+    params, *_ = check_plan(own, variants, arguments.get("trials"))
     read_section(ScanParams, "scan", shards=arguments.get("shards"))
     read_section(GateParams, "gate")
     read_section(ExportParams, "export")
     if arguments.get("target", "auto") not in TARGETS:
         raise InvalidInput(f"target: must be one of {', '.join(TARGETS)}, got {arguments['target']!r}")
-    weights = Path(params.weights).expanduser()
-    return {
-        **arguments,
-        "data": str(data),
-        "weights": str(weights.absolute()) if weights.is_file() else params.weights,
-    }
+    whole = [{**entry, "weights": _whole_path(entry["weights"])} if "weights" in entry else entry for entry in variants]
+    named = {"variants": whole} if whole else {}
+    return {**arguments, **named, "data": str(data), "weights": _whole_path(params.weights)}
 
 
-def digest_code(weights: str, settings: Settings) -> str:
+def _whole_path(weights: str) -> str:
+    path = Path(weights).expanduser()
+    return str(path.absolute()) if path.is_file() else weights
+
+
+def digest_code(weights: Collection[str], settings: Settings) -> str:
     """A digest of everything but the inputs that shapes a step's output: code, parameters, weights, libraries.
+
+    ``weights`` are all that the run's trainings may start from, by name or path.
 
     kfp's own key knows a component's few lines and inputs, not the code that they call, and the name of the weights,
     not what the name stands for today.
@@ -117,8 +128,9 @@ def digest_code(weights: str, settings: Settings) -> str:
         for path in sorted((ROOT / folder).rglob("*"))
         if path.is_file() and path.suffix != ".pyc"
     ]
-    found = [look_up(weights, settings), settings.weights, *(local_checkpoints(settings) if weights == "auto" else [])]
-    starts = [path for path in found if path is not None and path.is_file()]
+    found = [settings.weights, *(local_checkpoints(settings) if "auto" in weights else [])]
+    found += [look_up(name, settings) for name in weights]
+    starts = sorted({path for path in found if path is not None and path.is_file()})
     shaping = {name: section for name, section in read_params(PARAMS_FILE).items() if name not in SHAPES_NOTHING}
     digest = hashlib.sha256(f"{sys.version} {_versions()} {json.dumps(shaping, sort_keys=True)}".encode())
     for path in (*files, *starts):
@@ -136,7 +148,8 @@ def _versions() -> list[str]:
 
 def _supervise(folder: Path, settings: Settings, scratch: Path, arguments: dict[str, Any]) -> int:
     """Start the worker, wait for it, and leave no process behind; gives its exit code."""
-    cache = settings.cache / digest_code(arguments["weights"], settings)
+    others = [entry["weights"] for entry in arguments.get("variants", []) if "weights" in entry]
+    cache = settings.cache / digest_code({arguments["weights"], *others}, settings)
     command = [sys.executable, "-m", "pipelines.worker", str(folder), str(cache), str(scratch), json.dumps(arguments)]
     worker = subprocess.Popen(
         command,

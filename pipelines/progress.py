@@ -6,6 +6,7 @@ Steps that run at once are each in a thread of their own, and so is what they sa
 """
 
 import io
+import json
 import logging
 import re
 import threading
@@ -17,7 +18,7 @@ from typing import TextIO
 from hakka import errors
 
 SHORT_NAMES = {"evaluate-champion": "evaluate champion"}
-SHARDED = {"scan-images"}  # tasks that run in shards; which one it is stands in the dump of the step's input
+REPEATED = {"scan-images", "train-detector", "export-detector", "evaluate-detector"}  # tasks of a loop
 KFP_LINES = (
     "Looking for component",
     "Loading KFP component",
@@ -31,7 +32,8 @@ EXECUTOR = re.compile(r"\[KFP Executor [^\]]*\]: (.*)")
 STARTED = re.compile(r"Executing task '(.+)'")
 ENDED = re.compile(r"Task '(.+)' finished with status (SUCCESS|FAILURE)")
 REUSED = re.compile(r"Task (\S+) cache hit")
-SHARD = re.compile(r'"shard": "(\d+/\d+)"')
+TURN = re.compile(r'"(?:shard|title)": ("(?:[^"\\]|\\.)*")')  # which turn it is stands in the dump of the step's input
+ONLY_TURNS = {"1/1", ""}  # of a loop with one turn, and of the run's own settings
 OWN_ERROR = re.compile(r"hakka\.errors\.(\w+): (.*)")
 
 
@@ -56,10 +58,11 @@ class _Voice(threading.local):
     """What is known of the step that runs in this thread: its name, and where in its output it is."""
 
     name = ""
+    turn = ""
     started = 0.0
     pending = ""
     error = ""
-    waits_for_shard = in_dump = in_traceback = False
+    waits_for_turn = in_dump = in_traceback = False
 
 
 class Progress(io.TextIOBase):
@@ -102,21 +105,23 @@ class Progress(io.TextIOBase):
 
     def _start(self, task: str) -> None:
         voice = self._voice
-        voice.name, voice.started, voice.error = label(task), time.monotonic(), ""
+        voice.name, voice.started, voice.error, voice.turn = label(task), time.monotonic(), "", ""
         voice.in_dump = voice.in_traceback = False
-        voice.waits_for_shard = task in SHARDED
-        if not voice.waits_for_shard:
+        voice.waits_for_turn = task in REPEATED
+        if not voice.waits_for_turn:
             self._show(f"{voice.name}: started")
 
     def _end(self, *, failed: bool) -> None:
         name, seconds = self._voice.name, time.monotonic() - self._voice.started
+        if self._voice.waits_for_turn:  # it ended before it said which turn it is
+            self._show(f"{name}: started")
         self.steps.append(Step(name, "failed" if failed else "done", round(seconds, 3)))
         self._show(f"{name}: failed after {seconds:.1f} s" if failed else f"{name}: done in {seconds:.1f} s")
         if failed:
             self.failure = self.failure or explain(name, self._voice.error, self._log.name)
 
     def _reuse(self, name: str) -> None:
-        """Say once that a step is reused, however many shards of it are."""
+        """Say once that a step is reused, however many turns of it are."""
         step = Step(name, "reused", 0.0)
         if step not in self.steps:
             self._show(f"{name}: reused from an earlier run")
@@ -137,14 +142,17 @@ class Progress(io.TextIOBase):
             if line and not line.startswith(" "):
                 voice.error, voice.in_traceback = line, False
         elif line and not line.startswith(CHAIN_LINES) and line.strip("-"):
-            self._show(f"  {line}" if "/" not in voice.name else f"  {voice.name}: {line}")
+            self._show(f"  {voice.name}: {line}" if voice.turn else f"  {line}")
 
     def _take_dump(self, line: str) -> None:
         voice = self._voice
         voice.in_dump = line != "}"
-        if voice.waits_for_shard and (match := SHARD.search(line)):
-            voice.waits_for_shard = False
-            voice.name += "" if match[1] == "1/1" else f" {match[1]}"
+        if match := TURN.search(line) if voice.waits_for_turn else None:
+            turn = json.loads(match[1])
+            voice.turn = "" if turn in ONLY_TURNS else turn
+            voice.name += f" {voice.turn}" if voice.turn else ""
+        if voice.waits_for_turn and (match or not voice.in_dump):
+            voice.waits_for_turn = False
             self._show(f"{voice.name}: started")
 
 

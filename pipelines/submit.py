@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from hakka.detector.search import check_plan
 from hakka.errors import InvalidInput, Unavailable
 from hakka.run import new_run_id
 from pipelines.compiling import compile_training, read_parameters
@@ -105,7 +108,8 @@ def parse_arguments(pairs: list[str]) -> dict[str, Any]:
     """``name=value`` texts as pipeline arguments of the right type.
 
     Raises:
-        InvalidInput: a text has no ``=``, names no parameter of the pipeline, or its value has another type.
+        InvalidInput: a text has no ``=``, names no parameter of the pipeline, or its value has another type or is no
+            list of variants.
     """
     known = read_parameters(compile_training())
     arguments: dict[str, Any] = {}
@@ -113,12 +117,40 @@ def parse_arguments(pairs: list[str]) -> dict[str, Any]:
         name, equals, value = pair.partition("=")
         if not equals or name not in known:
             raise InvalidInput(f"--param: must be name=value with a name of {', '.join(known)}, got {pair!r}")
-        whole_number = known[name]["parameterType"] == "NUMBER_INTEGER"
-        try:
-            arguments[name] = int(value) if whole_number else value
-        except ValueError:
-            raise InvalidInput(f"--param {name}: must be a whole number, got {value!r}") from None
+        arguments[name] = _typed(f"--param {name}", value, known[name]["parameterType"])
+    if "variants" in arguments or "trials" in arguments:
+        check_plan({}, arguments.get("variants", []), arguments.get("trials"))
     return arguments
+
+
+def _typed(place: str, value: str, kind: str) -> Any:
+    if kind == "LIST":
+        return read_list(value, place)
+    kinds = {"NUMBER_INTEGER": (int, "a whole number"), "NUMBER_DOUBLE": (float, "a number")}
+    read, words = kinds.get(kind, (str, "a text"))
+    try:
+        return read(value)
+    except ValueError:
+        raise InvalidInput(f"{place}: must be {words}, got {value!r}") from None
+
+
+def read_list(text: str, place: str) -> list[Any]:
+    """The list that a text holds as JSON or YAML, or that the file with this name does.
+
+    Raises:
+        InvalidInput: neither holds a list.
+    """
+    rule = f"{place}: must be a list, or a JSON or YAML file with one, got {text!r}"
+    path = Path(text).expanduser()
+    try:
+        value = yaml.safe_load(path.read_text() if path.suffix in (".json", ".yaml", ".yml") else text)
+    except OSError as error:
+        raise InvalidInput(f"{rule}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise InvalidInput(rule) from None
+    if not isinstance(value, list):
+        raise InvalidInput(rule)
+    return value
 
 
 @contextmanager

@@ -3,10 +3,11 @@
 from typing import List, NamedTuple  # noqa: UP035  (kfp reads the type of a list from typing's form)
 
 from kfp import dsl
-from kfp.dsl import Artifact, Input, Model
+from kfp.dsl import Artifact, Dataset, Input, Model
 
 from components import (
     accept_dataset,
+    choose_variant,
     convert_annotations,
     decide_promotion,
     deploy_model,
@@ -15,6 +16,7 @@ from components import (
     export_detector,
     keep_champion,
     list_images,
+    plan_variants,
     prepare_data,
     promote_model,
     scan_images,
@@ -23,12 +25,16 @@ from components import (
     validate_dataset,
 )
 from hakka.data.shards import ScanParams
+from hakka.detector.search import SearchParams
 from hakka.detector.train import TrainParams
+from hakka.detector.variants import VariantParams
 from hakka.params import read_section
 from pipelines.cluster import HOME, ClusterParams, always, give_compute, give_scan_compute, keep_home
 
 SCAN = read_section(ScanParams, "scan")
 TRAIN = read_section(TrainParams, "train")
+VARIANTS = read_section(VariantParams, "variants")
+SEARCH = read_section(SearchParams, "search")
 CLUSTER = read_section(ClusterParams, "cluster")
 
 
@@ -38,6 +44,14 @@ class Outcome(NamedTuple):
     version: str
     reason: str
     record: Artifact
+
+
+class Chosen(NamedTuple):
+    """What the best variant leaves behind."""
+
+    checkpoint: Model
+    model: Model
+    evaluation: Artifact
 
 
 @dsl.pipeline(name="scan-in-shards")
@@ -63,6 +77,77 @@ def scan_in_shards(data: str, data_revision: str, annotation_format: str, shards
     for task in (listed, scanned):
         keep_home(task)
     return dsl.Collected(scanned.outputs["scans"])
+
+
+@dsl.pipeline(name="train-variants")
+def train_variants(
+    data: str,
+    dataset: Input[Dataset],
+    weights: str,
+    model: str,
+    epochs: int,
+    imgsz: int,
+    batch: int,
+    seed: int,
+    device: str,
+    variants: list,
+    trials: int,
+    latency_budget_ms: float,
+) -> Chosen:
+    """Train, export and measure every variant, and choose the best that is fast enough.
+
+    It is a pipeline of its own for the same reason as the look at the images.
+
+    Args:
+        data: Folder of photos.
+        dataset: Labels and index.
+        weights: Weights to start from.
+        model: Architecture; empty for that of the weights.
+        epochs: Passes over the training images; 0 to choose by whether the weights know the classes.
+        imgsz: Side of the square training image, in pixels.
+        batch: Images a training step.
+        seed: Seed of every random choice.
+        device: Device to train on.
+        variants: Mappings of settings that override those above; empty for one variant that overrides nothing.
+        trials: Short trainings of a search for good settings; 0 for no search.
+        latency_budget_ms: Milliseconds that a model may take a photo; 0 for any.
+
+    Returns:
+        Checkpoint, model and evaluation of the chosen variant.
+    """
+    planned = plan_variants(
+        data=data,
+        dataset=dataset,
+        weights=weights,
+        model=model,
+        epochs=epochs,
+        imgsz=imgsz,
+        batch=batch,
+        seed=seed,
+        device=device,
+        variants=variants,
+        trials=trials,
+    )
+    with dsl.ParallelFor(planned.output, parallelism=VARIANTS.at_once) as variant:
+        trained = train_detector(data=data, dataset=dataset, variant=variant, device=device)
+        exported = export_detector(
+            data=data, dataset=dataset, variant=variant, checkpoint=trained.outputs["checkpoint"]
+        )
+        measured = evaluate_detector(data=data, dataset=dataset, variant=variant, model=exported.outputs["model"])
+    chosen = choose_variant(
+        checkpoints=dsl.Collected(trained.outputs["checkpoint"]),
+        models=dsl.Collected(exported.outputs["model"]),
+        evaluations=dsl.Collected(measured.outputs["evaluation"]),
+        latency_budget_ms=latency_budget_ms,
+    )
+    for task in (planned, trained):
+        give_compute(task, CLUSTER)
+    for task in (planned, trained, exported, measured, chosen):
+        keep_home(task)
+    always(planned)
+    return Chosen(
+        checkpoint=chosen.outputs["checkpoint"], model=chosen.outputs["model"], evaluation=chosen.outputs["evaluation"]
+    )
 
 
 @dsl.pipeline(name="promote-or-keep")
@@ -118,13 +203,16 @@ def training(
     batch: int = TRAIN.batch,
     seed: int = TRAIN.seed,
     device: str = TRAIN.device,
+    variants: list = VARIANTS.settings,
+    trials: int = SEARCH.trials,
+    latency_budget_ms: float = VARIANTS.latency_budget_ms,
     target: str = "auto",
 ) -> Outcome:
     """Photos and annotations in; a compared, promoted and served food detector out.
 
     1. Lay the wanted version of the data ready, look at its images in shards, convert its annotations, check them.
-    2. Train on what the checks accept, export, and measure beside today's champion.
-    3. Let the gate decide: promote and deploy, or keep the champion and say why.
+    2. Train every variant on what the checks accept, export and measure it, and choose the best that is fast enough.
+    3. Measure today's champion beside it and let the gate decide: promote and deploy, or keep the champion and say why.
     4. Write down what happened.
 
     Args:
@@ -139,6 +227,13 @@ def training(
         batch: Images a training step.
         seed: Seed of every random choice.
         device: Device to train on: auto, cpu, or the number of a GPU.
+        variants: What to train: a list of mappings, each overrides some of weights, model, imgsz, epochs, batch, seed,
+            learning_rate, mosaic, augment and precision, such as [{"imgsz": 320}, {"imgsz": 416}]; empty for one
+            variant with the settings above.
+        trials: Short trainings that search for better settings, as section search of params.yaml says; the best are
+            variants too; 0 for no search.
+        latency_budget_ms: Milliseconds that the exported model may take a photo, measured where it is evaluated; the
+            best variant within it is chosen; 0 for any.
         target: Where to serve the promoted version: auto, or one of the targets of hakka.deploy.
 
     Returns:
@@ -154,7 +249,7 @@ def training(
     validated = validate_dataset(data=folder, source=data, dataset=dataset, scans=scans.output)
     accepted = accept_dataset(validation=validated.outputs["validation"], source=data)
 
-    trained = train_detector(
+    best = train_variants(
         data=folder,
         dataset=dataset,
         weights=weights,
@@ -164,15 +259,16 @@ def training(
         batch=batch,
         seed=seed,
         device=device,
+        variants=variants,
+        trials=trials,
+        latency_budget_ms=latency_budget_ms,
     ).after(accepted)
-    exported = export_detector(data=folder, dataset=dataset, checkpoint=trained.outputs["checkpoint"])
-    measured = evaluate_detector(data=folder, dataset=dataset, model=exported.outputs["model"])
-    champion = evaluate_champion(data=folder, dataset=dataset).after(trained)
+    champion = evaluate_champion(data=folder, dataset=dataset).after(best)
 
-    verdict = decide_promotion(challenger=measured.outputs["evaluation"], champion=champion.outputs["evaluation"])
+    verdict = decide_promotion(challenger=best.outputs["evaluation"], champion=champion.outputs["evaluation"])
     released = promote_or_keep(
-        model=exported.outputs["model"],
-        evaluation=measured.outputs["evaluation"],
+        model=best.outputs["model"],
+        evaluation=best.outputs["evaluation"],
         promote=verdict.outputs["promote"],
         reason=verdict.outputs["reason"],
         data=data,
@@ -186,13 +282,13 @@ def training(
         version=released.output,
         dataset=dataset,
         validation=validated.outputs["validation"],
-        checkpoint=trained.outputs["checkpoint"],
-        evaluation=measured.outputs["evaluation"],
+        checkpoint=best.outputs["checkpoint"],
+        model=best.outputs["model"],
+        evaluation=best.outputs["evaluation"],
         decision=verdict.outputs["decision"],
     )
 
-    give_compute(trained, CLUSTER)
-    for task in (prepared, converted, validated, accepted, trained, exported, measured, champion, tracked):
+    for task in (prepared, converted, validated, accepted, champion, tracked):
         keep_home(task)
     for task in (prepared, accepted, champion, verdict, released, tracked):
         always(task)

@@ -24,7 +24,8 @@ from typing import Any
 
 from hakka.errors import HakkaError
 from hakka.files import read_json, write_json, write_whole
-from hakka.run import render_run
+from hakka.run import copy_cards
+from hakka.run_page import render_run
 from pipelines.progress import Failure, Progress
 
 
@@ -51,7 +52,7 @@ def main(run_folder: Path, cache: Path, scratch: Path, arguments: dict[str, Any]
         write_json(run_folder / "run.json", record | {"error": failure.sentence})
         return failure.exit_code
     record["paths"]["report"] = str(run_folder / "report.html")
-    write_whole(run_folder / "report.html", render_run(record))
+    write_whole(run_folder / "report.html", render_run(record, run_folder))
     write_json(run_folder / "run.json", record)
     return 0 if record["decision"] == "promote" else 1
 
@@ -62,7 +63,9 @@ def _run(run_folder: Path, cache: Path, scratch: Path, arguments: dict[str, Any]
 
     try:
         outputs = run_here(load_for_local(), arguments, run_folder, cache, scratch, progress)
-        return dict(read_json(Path(outputs["record"].path, "run.json")))
+        record = Path(outputs["record"].path)
+        copy_cards(record, run_folder)
+        return dict(read_json(record / "run.json"))
     except HakkaError as error:
         progress.failure = Failure(str(error), error.exit_code)
     except Exception as error:  # kfp raises many kinds, also of its own cache files; none of them is the gate's no

@@ -12,6 +12,7 @@ lock() {
         --no-config --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet "$@"
 }
 lock dev "$@"
-for name in run train serve app monitor; do
+for name in run train app monitor; do
     lock "$name" --constraints dev.txt "$@"
 done
+lock serve --constraints dev.txt --overrides overrides-serve.txt "$@"

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from hakka.cli import main
+from hakka.registry import keep_run
+from tests.serving.tiny_model import build_model_folder, register_model
 
 
 @pytest.fixture
@@ -55,6 +57,34 @@ def test_compared_runs_show_what_differs_and_every_figure(capsys):
     }
     assert main(["runs", "20260101", "20260103"]) == 0
     assert "map50               0.4              -" in capsys.readouterr().out
+
+
+def test_a_version_knows_the_task_of_its_run_also_after_a_later_upload(runs, tmp_path, capsys):
+    registry = tmp_path / "registry"
+    version = register_model(build_model_folder(tmp_path / "model"), registry)
+    offline = {
+        "run": "run-1",
+        "clearml": {"task": "offline-1"},
+        "training": {"params": {"epochs": 3}, "start": "scratch"},
+    }
+    keep_run(registry, version, offline)
+    assert lineage_of(version, capsys) == ("offline-1", {"epochs": 3}, "scratch", "data-1", "run-1")
+    assert main(["models"]) == 0
+    assert "data data-1  code -  run run-1  task offline-1" in capsys.readouterr().out
+    (runs / "run-1").mkdir()
+    own = {**offline, "metrics": {"version": version}, "clearml": {"task": "uploaded-1"}}
+    (runs / "run-1" / "run.json").write_text(json.dumps(own))
+    assert lineage_of(version, capsys)[0] == "uploaded-1"
+    (runs / "run-1" / "run.json").write_text('{"run": "run-1", "status": "failed"}')
+    assert lineage_of(version, capsys)[0] == "offline-1"
+
+
+def lineage_of(version, capsys):
+    assert main(["models", "--json"]) == 0
+    [record] = json.loads(capsys.readouterr().out)["versions"]
+    assert record["version"] == version
+    names = ("clearml_task", "params", "start")
+    return (*(record[name] for name in names), record["data"]["revision"], record["kfp_run"])
 
 
 @pytest.mark.usefixtures("runs")

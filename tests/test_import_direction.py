@@ -29,6 +29,7 @@ OWNERS = {
     "openvino": ("hakka/detector/engine.py",),
     "onnxruntime": ("hakka/detector/engine.py",),
     "clearml": ("hakka/tracking.py",),
+    "optuna": ("hakka/detector/search.py",),
     "evidently": ("hakka/monitor/drift.py",),
     "kubernetes": ("hakka/deploy/",),
     "dvc": ("hakka/data/dvc.py",),

@@ -2,11 +2,14 @@
 
 import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 
 from hakka.errors import InvalidInput
-from hakka.run import Sources, collect_run, figures, lineage, new_run_id, render_run, summarize_run
+from hakka.run import Sources, collect_run, figures, lineage, new_run_id
+from hakka.run_page import render_run, summarize_run
 
 ORIGIN = {"data": "/photos", "data_revision": "r1", "run": "run-1"}
 
@@ -23,13 +26,15 @@ def sources(tmp_path):
         "dataset/dataset.json": {"digest": "d", "names": ["apple"], "classes": 1},
         "validation/report.json": {"passed": True, "errors": 0, "warnings": 1, "checks": []},
         "training/train.json": {"epochs": 3},
+        "model/model.json": {"precision": "fp32", "names": ["apple"]},
         "evaluation/metrics.json": {"map50": 0.5, "map50_95": 0.25, "per_class": {}},
         "decision/decision.json": {"promote": False, "reason": "a <loss> is possible", "numbers": {"low": -0.1}},
     }
     for name, value in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(json.dumps(value))
-    return Sources(*(tmp_path / name for name in ("dataset", "validation", "training", "evaluation", "decision")))
+    steps = ("dataset", "validation", "training", "model", "evaluation", "decision")
+    return Sources(*(tmp_path / name for name in steps))
 
 
 @pytest.mark.parametrize(
@@ -68,10 +73,20 @@ def test_a_summary_is_four_lines_for_a_person(sources):
     ]
 
 
-def test_a_page_escapes_what_it_shows(sources):
-    page = render_run(collect_run(sources, "", ORIGIN))
-    assert "a &lt;loss&gt; is possible" in page
-    assert page.count("<li>") == 3
+def test_a_page_escapes_what_it_shows(sources, tmp_path):
+    assert "a &lt;loss&gt; is possible" in render_run(collect_run(sources, "", ORIGIN), tmp_path)
+
+
+def test_links_survive_a_copy_of_the_folder_that_holds_page_and_reports(sources, tmp_path):
+    record = collect_run(sources, "", ORIGIN)
+    inside = re.findall(r'href="([^"]+)"', render_run(record, tmp_path))
+    assert inside == [
+        "model-card.html",
+        "dataset-card.html",
+        *(f"{step}/report.html" for step in ("dataset", "validation", "evaluation")),
+    ]
+    outside = re.findall(r'href="([^"]+)"', render_run(record, tmp_path / "other"))
+    assert outside[2:] == [Path(path).as_uri() for path in record["paths"].values()]
 
 
 def test_a_missing_report_is_one_sentence(sources):
@@ -85,6 +100,12 @@ def test_a_local_run_is_known_by_its_own_id(monkeypatch):
     assert lineage("/photos", "r1", "job-7")["run"] == "job-7"
     monkeypatch.setenv("HAKKA_RUN_ID", "20260102-030405-abcdef")
     assert lineage("/photos", "r1", "job-7")["run"] == "20260102-030405-abcdef"
+
+
+def test_a_model_names_the_commit_of_the_code_that_made_it(monkeypatch):
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", lineage("/photos", "r1", "job-7")["commit"])
+    monkeypatch.setenv("HAKKA_COMMIT", "of-an-image")
+    assert lineage("/photos", "r1", "job-7")["commit"] == "of-an-image"
 
 
 def test_run_ids_differ_within_a_second():

@@ -1,20 +1,24 @@
 """Evaluation of an exported model on a test set: what is served is what is measured."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from hakka import registry
 from hakka.boxes import Array, cxcywh_to_xyxy
+from hakka.cores import usable_cores
 from hakka.data.dataset import Dataset, ImageEntry, load_dataset
 from hakka.detector.curves import best_thresholds, calibration, confusion, precision_curves
 from hakka.detector.decode import Photo, decode_photo
+from hakka.detector.engine import openvino_core
 from hakka.detector.evaluation_page import Mistake, render_evaluation
+from hakka.detector.inference import Plan
 from hakka.detector.metrics import (
     ImageMatches,
     Matches,
@@ -32,6 +36,8 @@ from hakka.files import read_json, write_json, write_whole
 LEAST_CONFIDENCE = 0.001  # average precision needs the unsure detections too
 CALIBRATED_FROM = 0.05  # below lies the noise that average precision asks for and nobody is shown
 GALLERY = 12
+TIMED = 64  # images that are looked at one at a time, to measure the speed; the others share the cores
+Kept = TypeVar("Kept")  # what is kept of an image
 ARRAYS = ("image", "label", "score", "hit", "truth", "size", "truth_size")
 
 
@@ -47,38 +53,45 @@ class Evaluation:
     slices: dict[str, Slice] = field(default_factory=dict)
 
 
-def evaluate(model: Path, dataset: Path, root: Path, out: Path) -> dict[str, Any]:
+def evaluate(
+    model: Path, dataset: Path, root: Path, out: Path, variant: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Measure a model folder on the test split.
 
     ``out`` gets ``metrics.json``, ``speed.json``, ``curves.json``, ``slices.json``, ``matches.npz`` and
     ``report.html``. Returns the metrics: ``map50``, ``map50_95``, ``images``, ``boxes``; ``per_class`` with ``ap50``,
     ``ap``, ``precision``, ``recall`` and ``f1`` (at the model's own confidence), ``best_confidence`` and ``best_f1``,
     and ``instances``; ``slices``, ``calibration`` and ``confusion`` (rows true, columns detected, last "nothing"); and
-    ``speed``: milliseconds a photo. A class without test boxes has None.
+    ``speed``: milliseconds a photo, and where. A class without test boxes has None. ``variant``, the settings that the
+    model was made with, is kept as ``variant.json``.
 
     Raises:
         InvalidInput: the test split is empty, or the dataset cannot be read.
         NotFound: there is no model, or an image is missing.
         Tampered: a model file does not have its digest.
     """
-    detector, data = load_detector(model), load_dataset(dataset)
+    data = load_dataset(dataset)
     entries = data.split("test")
     if not entries:
         raise InvalidInput(f"{dataset}: evaluation needs at least one image in split 'test', got 0")
+    cores = usable_cores()
+    detector = load_detector(model, Plan(threads=cores, streams=cores if len(entries) > TIMED else 1))
     detector.warm_up()
     places = _class_places(detector, data)
-    looks = [_look(detector, data, places, item) for item in detect_entries(detector, entries, root, LEAST_CONFIDENCE)]
+    looks = _look_at_each(detector, entries, root, lambda seen: _look(detector, data, places, seen))
     matches = collect_matches([look.matches for look in looks], len(data.names))
     slices = find_slices(data, entries, [look.features for look in looks], root)
     metrics = _summarise(detector, data, matches)
     metrics["slices"] = measure_slices(matches, slices)
     metrics["confusion"] = np.sum([look.confusion for look in looks], axis=0).tolist()
-    speed = _speed([look.seconds for look in looks])
+    speed = _speed([look.seconds for look in looks[:TIMED]]) | {"where": _where(detector)}
     curves = {name: _numbers(row) for name, row in zip(data.names, precision_curves(matches), strict=True)}
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "metrics.json", metrics)
     write_json(out / "speed.json", speed)
     write_json(out / "curves.json", curves)
+    if variant is not None:
+        write_json(out / "variant.json", variant)
     write_json(out / "slices.json", {name: asdict(part) for name, part in slices.items()})
     _write_matches(out / "matches.npz", matches, entries)
     worst = sorted((look.mistake for look in looks if look.mistake.count), key=lambda mistake: -mistake.count)[:GALLERY]
@@ -90,7 +103,7 @@ def measure_map50(detector: Detector, data: Dataset, split: str, root: Path) -> 
     """The detector's mAP50 on one split; 0 where the split is empty. Raises as :func:`evaluate` does."""
     entries = data.split(split)
     places = _class_places(detector, data)
-    found = [_match(data, places, item) for item in detect_entries(detector, entries, root, LEAST_CONFIDENCE)]
+    found = _look_at_each(detector, entries, root, lambda seen: _match(data, places, seen))
     return mean_ap(average_precision(collect_matches(found, len(data.names)), levels=1))[0] if found else 0.0
 
 
@@ -142,11 +155,28 @@ def detect_entries(
 ) -> Iterator[Seen]:
     """Look at each image as the endpoint does; reading and decoding the file are not part of the seconds."""
     for entry in entries:
-        photo = decode_photo((root / entry.image).read_bytes(), model_size=detector.info.imgsz)
-        start = time.perf_counter()
-        found = detector.detect(photo.pixels, confidence=confidence)
-        seconds = time.perf_counter() - start
-        yield Seen(entry, photo, replace(found, boxes=photo.in_original(found.boxes)), seconds)
+        yield _detect_entry(detector, entry, root, confidence, alone=True)
+
+
+def _detect_entry(detector: Detector, entry: ImageEntry, root: Path, confidence: float | None, *, alone: bool) -> Seen:
+    photo = decode_photo((root / entry.image).read_bytes(), model_size=detector.info.imgsz)
+    start = time.perf_counter()
+    found = detector.detect(photo.pixels, confidence=confidence, alone=alone)
+    seconds = time.perf_counter() - start
+    return Seen(entry, photo, replace(found, boxes=photo.in_original(found.boxes)), seconds)
+
+
+def _look_at_each(
+    detector: Detector, entries: Sequence[ImageEntry], root: Path, look: Callable[[Seen], Kept]
+) -> list[Kept]:
+    """What ``look`` makes of each image with what is found on it; only the first ``TIMED`` have the machine alone."""
+
+    def look_at(entry: ImageEntry) -> Kept:
+        return look(_detect_entry(detector, entry, root, LEAST_CONFIDENCE, alone=False))
+
+    timed = [look(seen) for seen in detect_entries(detector, entries[:TIMED], root, LEAST_CONFIDENCE)]
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        return timed + list(pool.map(look_at, entries[TIMED:]))
 
 
 @dataclass(frozen=True)
@@ -237,10 +267,18 @@ def _numbers(values: Array) -> list[float | None]:
     return [None if np.isnan(value) else round(float(value), 6) for value in values]
 
 
-def _speed(seconds: Sequence[float]) -> dict[str, float]:
+def _speed(seconds: Sequence[float]) -> dict[str, Any]:
     """Milliseconds a photo, from pixels to boxes, one photo at a time."""
     median, high = np.percentile(np.array(seconds) * 1000, [50, 95])
     return {"ms": round(float(median), 3), "ms_p95": round(float(high), 3)}
+
+
+def _where(detector: Detector) -> str:
+    """What the speed is that of: engine, device, cores."""
+    run = detector.inference
+    by_openvino = run.engine.startswith("openvino") and run.device == "CPU"
+    device = openvino_core().get_property("CPU", "FULL_DEVICE_NAME") if by_openvino else run.device
+    return f"{run.engine} on {device}, {usable_cores()} cores"
 
 
 def _write_matches(path: Path, matches: Matches, entries: Sequence[ImageEntry]) -> None:

@@ -1,7 +1,14 @@
-"""The promotion gate: may a challenger take the champion's place? Statistics on the same images, no I/O in the rule."""
+"""The promotion gate: may a challenger take the champion's place? Statistics on the same images, no I/O in the rule.
 
+A challenger that is the best of several variants was picked by its mAP50 on these same images, so luck picked with it:
+of five that are as good as the champion, the luckiest looks better. The gate therefore asks of the best of K the
+confidence that makes a wrong yes to any of the K as rare as to a single one, 1 - (1 - confidence) / K (Bonferroni;
+Dunn, "Multiple Comparisons Among Means", 1961).
+"""
+
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +19,12 @@ from hakka.detector.evaluate import Evaluation, read_evaluation
 from hakka.detector.impact import recipe_impact
 from hakka.detector.metrics import RECALL_POINTS, Matches
 from hakka.detector.slices import take_slice
+from hakka.detector.variants import read_comparison
 from hakka.errors import InvalidInput
 from hakka.files import write_json
+
+MOST_DRAWS = 100_000
+LEAST_BEYOND = 10
 
 
 @dataclass(frozen=True)
@@ -23,7 +34,8 @@ class GateParams:
     ``floor``: mAP50 that a first model must reach. ``margin``: loss of mAP50 that may remain possible; with 0 the
     challenger must be better beyond chance. ``slices``: names of slices that are protected, ``slice_margin``: the loss
     of mAP50 that may remain possible on each, ``slice_boxes``: test boxes below which a slice is too small to judge.
-    ``confidence``: of the bootstrap interval. ``draws``: bootstrap samples. ``seed``: of the draws.
+    ``confidence``: of the bootstrap interval; the best of several variants needs more. ``draws``: bootstrap samples.
+    ``seed``: of the draws.
     """
 
     floor: float
@@ -42,8 +54,8 @@ class GateParams:
         for name in ("seed", "slice_boxes"):
             if getattr(self, name) < 0:
                 raise InvalidInput(f"gate.{name} must not be negative, got {getattr(self, name)}")
-        if not 100 <= self.draws <= 100_000:
-            raise InvalidInput(f"gate.draws must be 100 to 100000, got {self.draws}")
+        if not 100 <= self.draws <= MOST_DRAWS:
+            raise InvalidInput(f"gate.draws must be 100 to {MOST_DRAWS}, got {self.draws}")
         if not isinstance(self.slices, list) or not all(isinstance(name, str) for name in self.slices):
             raise InvalidInput(f"gate.slices must be a list of slice names, got {self.slices!r}")
 
@@ -60,7 +72,8 @@ class Decision:
 def decide(challenger: Path, champion: Path, out: Path, params: GateParams) -> Decision:
     """Compare two evaluation folders and write ``out``/decision.json, with what the change means for recipes.
 
-    ``champion`` may be an evaluation that says that there is no champion.
+    ``champion`` may be an evaluation that says that there is no champion. Where the challenger is one of several
+    variants, its evaluation says of how many, and whether any of them was fast enough.
 
     Raises:
         InvalidInput: an evaluation cannot be read, or the two were made on different test images.
@@ -68,14 +81,17 @@ def decide(challenger: Path, champion: Path, out: Path, params: GateParams) -> D
     new, old = read_evaluation(challenger), read_evaluation(champion)
     if new is None:
         raise InvalidInput(f"{challenger}: the challenger's evaluation holds no model")
-    decision = compare(new, old, params)
+    comparison = read_comparison(challenger)
+    decision = compare(new, old, params, comparison.get("candidates", 1))
+    if comparison.get("refusal"):
+        decision = Decision(False, comparison["refusal"], decision.numbers)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "decision.json", asdict(decision) | {"impact": recipe_impact(challenger, champion)})
     return decision
 
 
-def compare(challenger: Evaluation, champion: Evaluation | None, params: GateParams) -> Decision:
-    """The rule itself.
+def compare(challenger: Evaluation, champion: Evaluation | None, params: GateParams, candidates: int = 1) -> Decision:
+    """The rule itself, for a challenger that is the best of ``candidates``.
 
     Without a champion the challenger must reach ``floor``. With one, the lower end of the paired bootstrap interval of
     the difference in mAP50 over the same images must not lie below ``-margin``, and on no protected slice below
@@ -96,12 +112,15 @@ def compare(challenger: Evaluation, champion: Evaluation | None, params: GatePar
     numbers["champion_map50"] = champion.map50
     if challenger.version == champion.version:
         return Decision(True, f"the challenger is the champion itself, version {champion.version}", numbers)
+    params = correct_for(candidates, params)
     low, high = bootstrap_difference(challenger.matches, champion.matches, params)
     numbers |= {"difference_low": low, "difference_high": high, "margin": params.margin, "draws": params.draws}
+    numbers |= {"candidates": candidates, "confidence": params.confidence}
     passed = low >= -params.margin
     between = f"between {low:+.3f} and {high:+.3f} of the champion's {champion.map50:.3f}"
     reason = (
-        f"mAP50 {challenger.map50:.3f} is {between} with {params.confidence:.0%} confidence, "
+        f"mAP50 {challenger.map50:.3f} is {between} with {100 * params.confidence:.3g}% confidence"
+        + (f" for the best of {candidates}, " if candidates > 1 else ", ")
         + ("which rules out" if passed else "which does not rule out")
         + (f" a loss of more than {params.margin:.3f}" if params.margin else " that it is worse")
     )
@@ -111,6 +130,18 @@ def compare(challenger: Evaluation, champion: Evaluation | None, params: GatePar
     if passed and lost:
         reason += f"; but on {', '.join(lost)} a loss of more than {params.slice_margin:.3f} is not ruled out"
     return Decision(passed and not lost, reason, numbers)
+
+
+def correct_for(candidates: int, params: GateParams) -> GateParams:
+    """The parameters that ask of the best of ``candidates`` what ``params`` ask of a single one.
+
+    There are more draws where it takes them, so that ten lie beyond each end of the interval.
+    """
+    if candidates == 1:
+        return params
+    confidence = 1 - (1 - params.confidence) / candidates
+    needed = math.ceil(2 * LEAST_BEYOND / max(1 - confidence, 1e-9))
+    return replace(params, confidence=confidence, draws=max(params.draws, min(needed, MOST_DRAWS)))
 
 
 def _judge_slices(challenger: Evaluation, champion: Evaluation, params: GateParams) -> Mapping[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,14 @@ from hakka.recipes import Corpus, load_corpus, recognise, recommend
 SHOWN = 5  # recipes that a cook looks at
 
 Plate = Mapping[str, float]  # class name → confidence
+
+
+@dataclass(frozen=True)
+class _Meal:
+    """What a plate is to a cook: ids of the best recipes for it, and the allergens that it holds."""
+
+    recipes: frozenset[str]
+    allergens: frozenset[str]
 
 
 def recipe_impact(challenger: Path, champion: Path) -> dict[str, Any]:
@@ -32,17 +41,19 @@ def recipe_impact(challenger: Path, champion: Path) -> dict[str, Any]:
     new, old = read_evaluation(challenger), read_evaluation(champion)
     if new is None:
         raise InvalidInput(f"{challenger}: the challenger's evaluation holds no model")
-    found, truth = _plates(challenger, new)
+    plates, truth = _plates(challenger, new)
     there = [i for i, plate in enumerate(truth) if plate]
-    impact: dict[str, Any] = {"images": len(there), "challenger": _judge(found, truth, there, corpus)}
+    wanted, found = ([_meal(part[i], corpus) for i in there] for part in (truth, plates))
+    impact: dict[str, Any] = {"images": len(there), "challenger": _judge(found, wanted)}
     if old is None:
         return impact
     if new.images != old.images:
         raise InvalidInput("impact: challenger and champion must be evaluated on the same test images, they were not")
-    before, _ = _plates(champion, old)
-    changes = [len(_recipes(before[i], corpus) - _recipes(found[i], corpus)) for i in there]
+    plates, _ = _plates(champion, old)
+    before = [_meal(plates[i], corpus) for i in there]
+    changes = [len(one.recipes - other.recipes) for one, other in zip(before, found, strict=True)]
     return impact | {
-        "champion": _judge(before, truth, there, corpus),
+        "champion": _judge(before, wanted),
         "changed": round(float(np.mean(changes)), 3) if changes else 0.0,
         "changed_images": sum(change > 0 for change in changes),
     }
@@ -60,27 +71,22 @@ def _plates(folder: Path, evaluation: Evaluation) -> tuple[list[Plate], list[Pla
     return list(found), list(truth)
 
 
-def _judge(found: list[Plate], truth: list[Plate], there: list[int], corpus: Corpus) -> dict[str, Any]:
-    right: list[float] = []
-    missed: Counter[str] = Counter()
-    for i in there:
-        wanted = _recipes(truth[i], corpus)
-        if wanted:
-            right.append(len(wanted & _recipes(found[i], corpus)) / len(wanted))
-        missed.update(_allergens(truth[i], corpus) - _allergens(found[i], corpus))
+def _meal(plate: Plate, corpus: Corpus) -> _Meal:
+    ids = recognise(plate, corpus).confidence
+    return _Meal(
+        recipes=frozenset(item.recipe.id for item in recommend(plate, corpus, limit=SHOWN)),
+        allergens=frozenset(allergen for name in ids for allergen in corpus.ingredients[name].allergens),
+    )
+
+
+def _judge(found: list[_Meal], wanted: list[_Meal]) -> dict[str, Any]:
+    pairs = list(zip(found, wanted, strict=True))
+    right = [len(there.recipes & seen.recipes) / len(there.recipes) for seen, there in pairs if there.recipes]
+    missed = Counter(allergen for seen, there in pairs for allergen in there.allergens - seen.allergens)
     return {
         "right": round(float(np.mean(right)), 3) if right else None,
         "missed_allergens": dict(sorted(missed.items())),
     }
-
-
-def _recipes(plate: Plate, corpus: Corpus) -> set[str]:
-    return {item.recipe.id for item in recommend(plate, corpus, limit=SHOWN)}
-
-
-def _allergens(plate: Plate, corpus: Corpus) -> set[str]:
-    ids = recognise(plate, corpus).confidence
-    return {allergen for name in ids for allergen in corpus.ingredients[name].allergens}
 
 
 def impact_sentence(impact: Mapping[str, Any]) -> str:

@@ -1,15 +1,20 @@
 """Model versions that never change, and channels that point at them."""
 
-from hakka.registry.channels import CHANNELS, champion, channel_history, promote, resolve, rollback
-from hakka.registry.versions import list_versions, publish, register, version_folder
+from hakka.registry.channels import CHANNELS, champion, channel_history, find_version, promote, resolve, rollback
+from hakka.registry.runs import keep_run, read_run
+from hakka.registry.versions import list_versions, publish, read_version, register, version_folder
 
 __all__ = [
     "CHANNELS",
     "champion",
     "channel_history",
+    "find_version",
+    "keep_run",
     "list_versions",
     "promote",
     "publish",
+    "read_run",
+    "read_version",
     "register",
     "resolve",
     "rollback",

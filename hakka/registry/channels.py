@@ -38,6 +38,22 @@ def channel_history(registry: Registry, channel: str) -> list[Step]:
     return _history(open_store(registry), registry, _checked(channel))[1]
 
 
+def find_version(name: str, registry: Registry) -> str:
+    """The version that a channel points at, or that is itself named.
+
+    Raises:
+        InvalidInput: ``name`` is neither a channel nor a version.
+        NotFound: the channel is empty.
+        Unavailable: the registry cannot be reached.
+    """
+    if VERSION.fullmatch(name):
+        return name
+    steps = channel_history(registry, name)
+    if not steps:
+        raise NotFound(f"channel {name!r} of the registry {registry} is empty: promote a version first (hakka run)")
+    return str(steps[-1]["version"])
+
+
 def resolve(name: str, registry: Registry) -> Path:
     """The folder of a channel's version, or of a version itself.
 
@@ -46,12 +62,7 @@ def resolve(name: str, registry: Registry) -> Path:
         NotFound: the channel is empty, or the version is not registered.
         Unavailable: the registry cannot be reached.
     """
-    if VERSION.fullmatch(name):
-        return version_folder(registry, name)
-    steps = channel_history(registry, name)
-    if not steps:
-        raise NotFound(f"channel {name!r} of the registry {registry} is empty: promote a version first (hakka run)")
-    return version_folder(registry, steps[-1]["version"])
+    return version_folder(registry, find_version(name, registry))
 
 
 def promote(registry: Registry, version: str, channel: str = "champion") -> None:

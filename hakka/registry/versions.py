@@ -50,8 +50,8 @@ def register(model: Path, evaluation: Path, registry: Registry, lineage: Mapping
     record = {
         **info.raw,
         "data": {**info.raw.get("data", {}), "source": lineage.get("data"), "revision": lineage.get("data_revision")},
+        "code": {**info.raw.get("code", {}), "commit": lineage.get("commit") or None},
         "metrics": {key: metrics[key] for key in ("map50", "map50_95", "images", "boxes", "per_class")},
-        "clearml_task": lineage.get("clearml_task"),
         "kfp_run": lineage.get("run"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -83,6 +83,20 @@ def list_versions(registry: Registry) -> list[dict[str, Any]]:
     contents = {name: store.read(f"versions/{name}/{RECORD}") for name in names}
     records = [_record(f"{registry}/versions/{name}", content) for name, content in contents.items() if content]
     return sorted(records, key=lambda record: (record["created"], record["version"]))
+
+
+def read_version(registry: Registry, version: str) -> dict[str, Any]:
+    """The ``model.json`` of one version, without its files.
+
+    Raises:
+        InvalidInput: it is not a version's record.
+        NotFound: the version is not registered.
+        Unavailable: the registry cannot be reached.
+    """
+    content = open_store(registry).read(f"versions/{version}/{RECORD}")
+    if content is None:
+        raise NotFound(f"version {version} is not in the registry {registry}")
+    return _record(f"{registry}/versions/{version}", content)
 
 
 def _record(place: str, content: bytes) -> dict[str, Any]:

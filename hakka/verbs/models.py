@@ -1,10 +1,12 @@
 """``hakka train | export | evaluate | models | promote | rollback``."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hakka.params import read_section
-from hakka.settings import read_settings
+from hakka.settings import Settings, read_settings
 from hakka.verbs.shared import Verbs, add_json, add_verb, find_model, print_json
 
 CHANNELS = ("champion", "canary")
@@ -54,7 +56,14 @@ def add_verbs(verbs: Verbs) -> None:
     evaluate.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for metrics and report")
     add_json(evaluate)
 
-    models = add_verb(verbs, "models", run_models, "list the registered versions", "hakka models --json")
+    models = add_verb(
+        verbs,
+        "models",
+        run_models,
+        "list the registered versions and where they come from, or show the card of one",
+        "hakka models --card champion",
+    )
+    models.add_argument("--card", metavar="VERSION", help="print the model card of a version, or of champion or canary")
     add_json(models)
 
     promote = add_verb(
@@ -120,10 +129,13 @@ def run_models(options: argparse.Namespace) -> int:
     """List the versions, oldest first; the channels are named beside the version that they point at."""
     from hakka.registry import channel_history, list_versions
 
-    registry = read_settings().registry
+    if options.card:
+        return _show_card(options)
+    settings = read_settings()
+    registry = settings.registry
     histories = {channel: channel_history(registry, channel) for channel in CHANNELS}
     channels = {channel: steps[-1]["version"] if steps else None for channel, steps in histories.items()}
-    versions = list_versions(registry)
+    versions = [_with_run(record, settings) for record in list_versions(registry)]
     if options.json:
         champion = next((record for record in versions if record["version"] == channels["champion"]), None)
         metrics = champion["metrics"] if champion else None
@@ -131,12 +143,45 @@ def run_models(options: argparse.Namespace) -> int:
         return 0
     for record in versions:
         marks = ", ".join(channel for channel, version in channels.items() if version == record["version"])
-        print(
-            f"{record['version']}  {record['created']}  mAP50 {record['metrics']['map50']:.3f}  "
-            f"{len(record['names'])} classes  data {(record['data'].get('revision') or '-')[:16]}  {marks}".rstrip()
-        )
+        print(f"{_version_line(record)}  {marks}".rstrip())
     if not versions:
         print(f"no version in {registry} yet: `hakka run` makes one")
+    return 0
+
+
+def _with_run(record: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """A version's record with what only its run knows: ``params``, ``start`` and ``clearml_task``."""
+    from hakka.history import run_of_version
+
+    run = run_of_version(record, settings.runs, settings.registry)
+    training = run.get("training") or {}
+    task = (run.get("clearml") or {}).get("task")
+    return {**record, "params": training.get("params"), "start": training.get("start"), "clearml_task": task}
+
+
+def _version_line(record: Mapping[str, Any]) -> str:
+    """Version and lineage in one line; what is not known is a dash."""
+    known = {
+        "data": record["data"].get("revision"),
+        "code": (record.get("code") or {}).get("commit"),
+        "run": record.get("kfp_run"),
+        "task": record["clearml_task"],
+    }
+    lengths = {"data": 16, "code": 7}
+    lineage = "  ".join(f"{name} {(value or '-')[: lengths.get(name)]}" for name, value in known.items())
+    head = f"{record['version']}  {record['created']}  mAP50 {record['metrics']['map50']:.3f}"
+    return f"{head}  {len(record['names'])} classes  {lineage}"
+
+
+def _show_card(options: argparse.Namespace) -> int:
+    from hakka.cards import version_card
+    from hakka.history import run_of_version
+    from hakka.registry import find_version, read_version
+
+    settings = read_settings()
+    version = read_version(settings.registry, find_version(options.card, settings.registry))
+    card = version_card(version, run_of_version(version, settings.runs, settings.registry))
+    print_json({"version": version["version"], "card": card.markdown}) if options.json else print(card.markdown, end="")
     return 0
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hakka.detector.evaluate import Evaluation
-from hakka.detector.gate import GateParams, compare
+from hakka.detector.gate import GateParams, compare, correct_for
 from hakka.detector.metrics import Matches, average_precision, mean_ap
 from hakka.detector.slices import Slice
 from hakka.errors import InvalidInput
@@ -75,9 +75,37 @@ def test_a_slice_of_few_boxes_is_not_judged_and_an_unknown_one_is_said():
 
 
 def test_without_a_margin_equal_models_rarely_take_each_others_place():
-    params = replace(PARAMS, margin=0.0, draws=200)
+    params = replace(PARAMS, margin=0.0, draws=100)
     pairs = [(_evaluation("b" * 12, 0.7, seed=i), _evaluation("a" * 12, 0.7, seed=1000 + i)) for i in range(60)]
     assert sum(compare(new, old, params).promote for new, old in pairs) <= 5
+
+
+def test_the_luckiest_of_five_equal_variants_rarely_takes_the_champions_place():
+    """The bootstrap of the gate over 400 runs at once, each image's score a number; without the correction it fails."""
+    rng = np.random.default_rng(0)
+    runs, variants, images = 400, 5, 60
+    champion = rng.normal(size=(runs, 1, images))
+    challengers = rng.normal(size=(runs, variants, images))
+    best = challengers.mean(axis=2).argmax(axis=1)
+    difference = challengers[np.arange(runs), best] - champion[:, 0]
+
+    def wrongly_promoted(candidates):
+        params = correct_for(candidates, replace(PARAMS, draws=400))
+        draws = rng.multinomial(images, np.full(images, 1 / images), params.draws) / images
+        low = np.quantile(draws @ difference.T, (1 - params.confidence) / 2, axis=0)
+        return (low >= 0).mean()
+
+    assert wrongly_promoted(variants) <= 0.05
+    assert wrongly_promoted(1) > 0.05
+
+
+def test_the_best_of_several_is_held_to_more_and_the_reason_says_so():
+    new, old = _evaluation("b" * 12, 0.95), _evaluation("a" * 12, 0.6)
+    alone, best = compare(new, old, PARAMS), compare(new, old, PARAMS, 5)
+    assert "with 95% confidence, which rules out" in alone.reason
+    assert "with 99% confidence for the best of 5, which rules out" in best.reason
+    assert best.numbers["difference_low"] < alone.numbers["difference_low"]
+    assert correct_for(1, PARAMS) == PARAMS
 
 
 @pytest.mark.parametrize(("hit_rate", "passes"), [(0.9, True), (0.1, False)])

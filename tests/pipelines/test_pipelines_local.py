@@ -30,15 +30,15 @@ def house(tmp_path, monkeypatch):
     "changed", ["hakka/code.py", "components/code.py", "params.yaml", "hakka/new.yaml", "checks/test_own.py"]
 )
 def test_changed_code_and_parameters_make_every_step_new(house, settings, changed):
-    before = local.digest_code("auto", settings)
+    before = local.digest_code(["auto"], settings)
     (house / changed).write_text("train: {epochs: 2}\n")
-    assert local.digest_code("auto", settings) != before
+    assert local.digest_code(["auto"], settings) != before
 
 
-def test_another_floor_of_the_gate_and_other_shards_cost_no_new_training(house, settings):
-    before = local.digest_code("auto", settings)
-    (house / "params.yaml").write_text("train: {}\ngate: {floor: 0.0}\nscan: {shards: 4}\n")
-    assert local.digest_code("auto", settings) == before
+def test_another_floor_of_the_gate_other_shards_and_a_search_cost_no_new_training(house, settings):
+    before = local.digest_code(["auto"], settings)
+    (house / "params.yaml").write_text("train: {}\ngate: {floor: 0.0}\nscan: {shards: 4}\nsearch: {trials: 4}\n")
+    assert local.digest_code(["auto"], settings) == before
 
 
 def test_a_killed_run_is_settled_and_a_running_one_left_alone(tmp_path):
@@ -66,25 +66,25 @@ def test_the_shards_that_were_done_when_a_run_was_killed_are_kept(tmp_path):
 
 
 def test_what_no_step_runs_changes_nothing(house, settings):
-    before = local.digest_code("auto", settings)
+    before = local.digest_code(["auto"], settings)
     (house / "hakka" / "__pycache__").mkdir()
     (house / "hakka" / "__pycache__" / "code.pyc").write_bytes(b"x")
     (house / "pipelines").mkdir()
     (house / "pipelines" / "local.py").write_text("a = 1\n")
-    assert local.digest_code("auto", settings) == before
+    assert local.digest_code(["auto"], settings) == before
 
 
 def test_weights_count_by_content_however_they_are_named(house, settings, tmp_path):
     weights = tmp_path / "mine.pt"
     weights.write_bytes(b"one")
-    before = local.digest_code(str(weights), settings)
+    before = local.digest_code([str(weights)], settings)
     weights.write_bytes(b"two")
-    assert local.digest_code(str(weights), settings) != before
+    assert local.digest_code([str(weights)], settings) != before
 
-    before = local.digest_code("yolo26s.pt", settings)
+    before = local.digest_code(["yolo26s.pt"], settings)
     (settings.home / "weights").mkdir(parents=True)
     (settings.home / "weights" / "yolo26s.pt").write_bytes(b"one")
-    assert local.digest_code("yolo26s.pt", settings) != before
+    assert local.digest_code(["yolo26s.pt"], settings) != before
 
 
 def test_paths_of_a_run_do_not_depend_on_the_folder_it_is_started_in(tmp_path, monkeypatch):
@@ -94,6 +94,16 @@ def test_paths_of_a_run_do_not_depend_on_the_folder_it_is_started_in(tmp_path, m
     checked = local.check_arguments({"data": "photos", "weights": "start.pt"})
     assert checked == {"data": str(tmp_path / "photos"), "weights": str(tmp_path / "start.pt")}
     assert local.check_arguments({"data": "photos"})["weights"] == "auto"
+
+
+def test_the_weights_of_a_variant_are_found_from_any_folder_and_count_by_content(tmp_path, monkeypatch, settings):
+    (tmp_path / "mine.pt").write_bytes(b"one")
+    monkeypatch.chdir(tmp_path)
+    checked = local.check_arguments({"data": str(tmp_path), "variants": [{"weights": "mine.pt"}, {"imgsz": 64}]})
+    assert checked["variants"] == [{"weights": str(tmp_path / "mine.pt")}, {"imgsz": 64}]
+    before = local.digest_code(["auto", str(tmp_path / "mine.pt")], settings)
+    (tmp_path / "mine.pt").write_bytes(b"two")
+    assert local.digest_code(["auto", str(tmp_path / "mine.pt")], settings) != before
 
 
 def test_a_number_of_shards_that_cannot_be_run_is_refused(tmp_path):

@@ -85,6 +85,21 @@ def test_the_only_shard_goes_by_the_name_of_the_step(progress, seen):
     assert seen[2].startswith("scan: done in ")
 
 
+def train(progress, title):
+    say(progress, "Executing task 'train-detector'")
+    progress.write("[KFP Executor 2026-01-02 03:04:05,678 INFO]: Got executor_input:\n{\n")
+    progress.write(f'  "variant": {{\n    "imgsz": 64.0,\n    "title": "{title}"\n  }}\n}}\nepoch 1/1: loss 3.0\n')
+    say(progress, "Task 'train-detector' finished with status SUCCESS")
+
+
+def test_a_variant_goes_by_its_title_and_the_runs_own_settings_by_the_name_of_the_step(progress, seen):
+    train(progress, r"model=\"x\"")
+    train(progress, "")
+    assert seen[:2] == ['train model="x": started', '  train model="x": epoch 1/1: loss 3.0']
+    assert seen[3:5] == ["train: started", "  epoch 1/1: loss 3.0"]
+    assert [step.name for step in progress.steps] == ['train model="x"', "train"]
+
+
 def test_shards_that_are_reused_are_one_line(progress, seen):
     for _ in range(3):
         say(progress, "Task scan-images cache hit (key=0123456789ab); skipping execution.")

@@ -35,6 +35,17 @@ def test_submit_uploads_the_pipeline_and_starts_a_run_with_typed_parameters(endp
     assert answer["page"] == f"{endpoint.url}/#/runs/details/{answer['run']}"
 
 
+def test_variants_and_a_budget_travel_as_a_list_and_a_number(endpoint, tmp_path):
+    (tmp_path / "v.yaml").write_text("- {imgsz: 320}\n- {imgsz: 416, precision: int8}\n")
+    given = ("--param", f"variants={tmp_path / 'v.yaml'}", "--param", "latency_budget_ms=12.5", "--param", "trials=4")
+    assert main(["submit", "--host", endpoint.url, *given]) == 0
+    assert endpoint.runs[0]["runtime_config"]["parameters"] == {
+        "variants": [{"imgsz": 320}, {"imgsz": 416, "precision": "int8"}],
+        "latency_budget_ms": 12.5,
+        "trials": 4,
+    }
+
+
 def test_a_second_submit_uploads_nothing_again(endpoint):
     for _ in range(2):
         assert main(["submit", "--host", endpoint.url, "--experiment", "noodles"]) == 0
@@ -60,6 +71,9 @@ def test_schedule_makes_a_recurring_run(endpoint, capsys):
         (["submit", "--param", "epochs=many"], "epochs: must be a whole number, got 'many'"),
         (["submit", "--param", "epoch=3"], "got 'epoch=3'"),
         (["submit", "--param", "epochs"], "must be name=value"),
+        (["submit", "--param", "latency_budget_ms=fast"], "latency_budget_ms: must be a number, got 'fast'"),
+        (["submit", "--param", "variants=two"], "variants: must be a list, or a JSON or YAML file with one, got 'two'"),
+        (["submit", "--param", "variants=[{size: 320}]"], "variants, entry 1: 'size' is not a setting"),
         (["schedule", "--cron", "daily"], "must have six fields"),
         (["submit", "--param", "target=forbidden"], "403 the service account may not run this"),
     ],

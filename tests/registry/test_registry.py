@@ -14,7 +14,17 @@ import pytest
 from hakka.detector.modelfile import read_model_info
 from hakka.errors import InvalidInput, NotFound, Tampered
 from hakka.files import write_json
-from hakka.registry import champion, channel_history, list_versions, promote, publish, resolve, rollback
+from hakka.registry import (
+    champion,
+    channel_history,
+    keep_run,
+    list_versions,
+    promote,
+    publish,
+    read_run,
+    resolve,
+    rollback,
+)
 from tests.serving.tiny_model import build_model_folder, register_model
 
 OTHER = ((4, 4, 20, 20, 0.8, 2),)
@@ -46,6 +56,17 @@ def test_a_version_holds_its_metrics_and_where_it_comes_from(registry, versions)
     assert record["metrics"]["map50"] == 0.9
     assert record["data"]["revision"] == "data-1"
     assert record["kfp_run"] == "run-1"
+
+
+def test_the_record_of_the_run_that_made_a_version_never_changes(registry, versions):
+    assert read_run(registry, versions[0]) == {}
+    for task in ("first", "second"):
+        keep_run(registry, versions[0], {"run": "run-1", "clearml": {"task": task}})
+    assert read_run(registry, versions[0])["clearml"] == {"task": "first"}
+    assert read_run(registry, versions[1]) == {}
+    (registry / "runs" / f"{versions[1]}.json").write_text("[]")
+    with pytest.raises(InvalidInput, match="not the record of a run"):
+        read_run(registry, versions[1])
 
 
 def test_registering_twice_is_one_registration(tmp_path, registry, versions):

@@ -1,0 +1,264 @@
+"""Variants of a training: which there are, and which of them is the best that is fast enough."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from hakka.detector.export import PRECISIONS, ExportParams
+from hakka.detector.train import TrainParams
+from hakka.errors import InvalidInput
+from hakka.files import link_file, read_json, sha256_file, whole_folder, write_json, write_whole
+from hakka.params import read_section
+
+TRAINED = ("weights", "model", "imgsz", "epochs", "batch", "seed", "learning_rate", "mosaic", "augment")
+SETTINGS = (*TRAINED, "precision")
+OWN = "own settings"  # what the variant that overrides nothing is called among others
+COMPARISON = "variants.json"
+
+Variant = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class VariantParams:
+    """Section ``variants`` of params.yaml.
+
+    ``settings``: a list of mappings, each overrides some of the run's own settings (``SETTINGS``); empty: the run's own
+    only. ``latency_budget_ms``: milliseconds that a photo may take, 0 for any. ``at_once``: variants that are trained
+    at the same time.
+    """
+
+    settings: list[dict[str, Any]] = field(default_factory=list)
+    latency_budget_ms: float = 0.0
+    at_once: int = 1
+
+    def __post_init__(self) -> None:
+        if self.latency_budget_ms < 0:
+            raise InvalidInput(f"variants.latency_budget_ms must be 0 or more, got {self.latency_budget_ms}")
+        if self.at_once < 1:
+            raise InvalidInput(f"variants.at_once must be 1 or more, got {self.at_once}")
+
+
+def list_variants(own: TrainParams, precision: str, settings: Any) -> list[Variant]:
+    """Every variant with all of its settings and a ``title`` that names what it overrides; at least one.
+
+    Raises:
+        InvalidInput: ``settings`` is not a list of mappings, a setting is unknown or has a value that is not allowed,
+            or two variants are the same.
+    """
+    if not isinstance(settings, list):
+        raise InvalidInput(f"variants must be a list of mappings, got {settings!r}")
+    variants: list[Variant] = []
+    for number, entry in enumerate(settings or [{}], 1):
+        variant = _override(own, precision, entry, f"variants, entry {number}")
+        if same := next((i for i, other in enumerate(variants, 1) if settings_of(other) == settings_of(variant)), 0):
+            raise InvalidInput(f"variants: entries {same} and {number} must differ, both are {settings_of(variant)}")
+        variants.append(variant)
+    return variants
+
+
+def _override(own: TrainParams, precision: str, entry: Any, place: str) -> Variant:
+    if not isinstance(entry, Mapping):
+        raise InvalidInput(f"{place}: must be a mapping of settings, got {entry!r}")
+    if unknown := [key for key in entry if key not in SETTINGS]:
+        raise InvalidInput(f"{place}: {unknown[0]!r} is not a setting; known are {', '.join(SETTINGS)}")
+    kinds = {part.name: part.type for part in fields(TrainParams)} | {"precision": str}
+    given = {key: _typed(f"{place}: {key}", entry[key], kinds[key]) for key in SETTINGS if key in entry}
+    precision = given.pop("precision", precision)
+    if precision not in PRECISIONS:
+        raise InvalidInput(f"{place}: precision must be {' or '.join(PRECISIONS)}, got {precision!r}")
+    try:
+        params = replace(own, **given)
+    except InvalidInput as error:
+        raise InvalidInput(f"{place}: {error}") from None
+    return make_variant(_title(entry), params, precision)
+
+
+def make_variant(title: str, params: TrainParams, precision: str) -> Variant:
+    """A variant as it goes from step to step."""
+    values = asdict(params) | {"precision": precision}
+    return {"title": title} | {key: values[key] for key in SETTINGS}
+
+
+def settings_of(variant: Mapping[str, Any]) -> dict[str, Any]:
+    """A variant without its title, its numbers as they were: on the way through kfp, whole numbers become floats."""
+    return {key: _whole(variant[key]) for key in SETTINGS}
+
+
+def train_params(variant: Mapping[str, Any], device: str) -> TrainParams:
+    """The training of a variant; what a variant does not decide comes from params.yaml."""
+    settings = settings_of(variant)
+    return read_section(TrainParams, "train", device=device, **{key: settings[key] for key in TRAINED})
+
+
+def export_params(variant: Mapping[str, Any]) -> ExportParams:
+    """The export of a variant; what a variant does not decide comes from params.yaml."""
+    return read_section(ExportParams, "export", precision=variant["precision"])
+
+
+def _typed(place: str, value: Any, kind: Any) -> Any:
+    value = _whole(value)
+    kinds: dict[Any, tuple[Any, str]] = {
+        int: (int, "a whole number"),
+        float: (int | float, "a number"),
+        str: (str, "a text"),
+    }
+    allowed, words = kinds.get(kind, (Mapping, "a mapping"))
+    if isinstance(value, bool) or not isinstance(value, allowed):
+        raise InvalidInput(f"{place} must be {words}, got {value!r}")
+    return float(value) if kind is float else value
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _whole(inner) for key, inner in sorted(value.items())}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _title(entry: Mapping[str, Any]) -> str:
+    """What an entry overrides, in few words and an order of their own: a mapping's is lost on the way through kfp."""
+    words = []
+    for key in SETTINGS:
+        if key == "augment" and key in entry:
+            words += [f"{name}={_whole(value)}" for name, value in sorted(entry[key].items())] or ["no augment"]
+        elif key in entry:
+            words.append(f"{key}={Path(entry[key]).name if key == 'weights' else _whole(entry[key])}")
+    return ", ".join(words)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A variant that was trained: its three folders, mAP50 on the test images, and milliseconds a photo (median)."""
+
+    title: str
+    settings: dict[str, Any]
+    checkpoint: Path
+    model: Path
+    evaluation: Path
+    version: str
+    map50: float
+    map50_95: float
+    ms: float
+
+
+def choose(
+    checkpoints: Sequence[Path],
+    models: Sequence[Path],
+    evaluations: Sequence[Path],
+    latency_budget_ms: float,
+    outs: Sequence[Path],
+) -> dict[str, Any]:
+    """Copy the checkpoint, model and evaluation of the best variant into the first three of ``outs``, by hard links.
+
+    The evaluation gets ``variants.json``, the comparison, which is also returned, and the fourth of ``outs`` is a
+    Markdown table of it. ``compared`` has a row a variant, best first; ``candidates`` counts those within the budget
+    (0 ms: all are), out of which the best was picked. Where none is, the fastest is copied and ``refusal`` says so: the
+    gate then keeps the champion.
+
+    Raises:
+        InvalidInput: the folders are not those of the same variants.
+    """
+    found = match_candidates(checkpoints, models, evaluations)
+    chosen, comparison = compare_variants(found, latency_budget_ms)
+    for source, out in zip((chosen.checkpoint, chosen.model, chosen.evaluation), outs, strict=False):
+        with whole_folder(out) as folder:
+            for path in sorted(path for path in source.rglob("*") if path.is_file()):
+                target = folder / path.relative_to(source)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                link_file(path, target)
+            if source == chosen.evaluation:
+                write_json(folder / COMPARISON, comparison)
+    write_whole(outs[3], comparison_table(comparison))
+    return comparison
+
+
+def match_candidates(
+    checkpoints: Sequence[Path], models: Sequence[Path], evaluations: Sequence[Path]
+) -> list[Candidate]:
+    """What belongs together, by the digests that are written in it and not by the order of the lists.
+
+    Raises:
+        InvalidInput: an evaluation has no model, or a model no checkpoint.
+    """
+    by_weights = {sha256_file(folder / "weights.safetensors"): folder for folder in checkpoints}
+    by_version = {read_json(folder / "model.json")["version"]: folder for folder in models}
+    candidates = []
+    for evaluation in evaluations:
+        variant, metrics = read_json(evaluation / "variant.json"), read_json(evaluation / "metrics.json")
+        model = by_version.get(metrics["version"])
+        weights = "" if model is None else read_json(model / "model.json")["files"]["weights.safetensors"]
+        if model is None or weights not in by_weights:
+            raise InvalidInput(f"{evaluation}: the model that was measured must be among those that were trained")
+        candidates.append(
+            Candidate(
+                title=variant["title"] or OWN,
+                settings=settings_of(variant),
+                checkpoint=by_weights[weights],
+                model=model,
+                evaluation=evaluation,
+                version=metrics["version"],
+                map50=metrics["map50"],
+                map50_95=metrics["map50_95"],
+                ms=read_json(evaluation / "speed.json")["ms"],
+            )
+        )
+    return candidates
+
+
+def compare_variants(found: Sequence[Candidate], latency_budget_ms: float) -> tuple[Candidate, dict[str, Any]]:
+    """The best by mAP50 of those within the budget, of equals the faster one; the fastest of all where none is."""
+    ranked = sorted(found, key=lambda candidate: (-candidate.map50, candidate.ms))
+    within = [candidate for candidate in ranked if not latency_budget_ms or candidate.ms <= latency_budget_ms]
+    fastest = min(ranked, key=lambda candidate: candidate.ms)
+    chosen = within[0] if within else fastest
+    refusal = (
+        ""
+        if within
+        else f"no variant is within the latency budget of {latency_budget_ms:g} ms a photo: "
+        f"the fastest, {fastest.title}, takes {fastest.ms:.1f} ms"
+    )
+    rows = [
+        {
+            **{key: getattr(candidate, key) for key in ("title", "version", "map50", "map50_95", "ms", "settings")},
+            "within_budget": candidate in within,
+            "chosen": candidate is chosen,
+        }
+        for candidate in ranked
+    ]
+    about = {"version": chosen.version, "latency_budget_ms": latency_budget_ms, "refusal": refusal}
+    return chosen, about | {"candidates": max(len(within), 1), "compared": rows}
+
+
+def read_comparison(evaluation: Path) -> dict[str, Any]:
+    """The comparison that an evaluation was chosen by; empty where there was nothing to choose from.
+
+    Raises:
+        InvalidInput: it is there and cannot be read.
+    """
+    path = evaluation / COMPARISON
+    return dict(read_json(path)) if path.is_file() else {}
+
+
+def comparison_rows(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A line for each variant, best first: its title, and its figures in words."""
+    return [
+        (
+            row["title"],
+            f"mAP50 {row['map50']:.3f}, mAP50-95 {row['map50_95']:.3f}, {row['ms']:.1f} ms a photo"
+            + ("" if row["within_budget"] else f", above the budget of {comparison['latency_budget_ms']:g} ms")
+            + (", chosen" if row["chosen"] else ""),
+        )
+        for row in comparison["compared"]
+    ]
+
+
+def comparison_table(comparison: Mapping[str, Any]) -> str:
+    """The comparison as Markdown."""
+    lines = ["| variant | mAP50 | mAP50-95 | ms a photo | |", "|---|---|---|---|---|"]
+    for row in comparison["compared"]:
+        title = row["title"].replace("|", "\\|")
+        verdict = "chosen" if row["chosen"] else "" if row["within_budget"] else "above the latency budget"
+        lines.append(f"| {title} | {row['map50']:.3f} | {row['map50_95']:.3f} | {row['ms']:.1f} | {verdict} |")
+    if comparison["refusal"]:
+        lines += ["", f"{comparison['refusal'][0].upper()}{comparison['refusal'][1:]}."]
+    return "\n".join(lines) + "\n"

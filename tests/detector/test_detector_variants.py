@@ -1,0 +1,146 @@
+"""The variants of a run: what may be asked for, and which of those that were trained is taken."""
+
+import json
+
+import pytest
+
+from hakka.detector.train import TrainParams
+from hakka.detector.variants import (
+    OWN,
+    SETTINGS,
+    choose,
+    comparison_rows,
+    export_params,
+    list_variants,
+    read_comparison,
+    settings_of,
+    train_params,
+)
+from hakka.errors import InvalidInput
+from hakka.files import sha256_file, write_json
+from hakka.params import read_section
+
+PARAMS = read_section(TrainParams, "train")
+
+
+def test_without_a_list_the_runs_own_settings_are_the_one_variant():
+    [variant] = list_variants(PARAMS, "fp32", [])
+    assert variant["title"] == ""
+    assert train_params(variant, "cpu") == read_section(TrainParams, "train", device="cpu")
+    assert export_params(variant).precision == "fp32"
+
+
+def test_a_variant_overrides_what_it_names_and_is_called_by_it():
+    entries = [{}, {"imgsz": 416}, {"augment": {"fliplr": 0.5}, "precision": "int8"}, {"weights": "/w/yolo26s.pt"}]
+    variants = list_variants(PARAMS, "fp32", entries)
+    titles = ["", "imgsz=416", "fliplr=0.5, precision=int8", "weights=yolo26s.pt"]
+    assert [variant["title"] for variant in variants] == titles
+    assert train_params(variants[1], "cpu").imgsz == 416
+    assert export_params(variants[2]).precision == "int8"
+    assert set(settings_of(variants[3])) == set(SETTINGS)
+
+
+def test_numbers_that_came_back_from_kfp_as_floats_are_the_same_variant():
+    entry = {"imgsz": 320.0, "learning_rate": 0, "augment": {"degrees": 10.0}}
+    [variant] = list_variants(PARAMS, "fp32", [entry])
+    assert (
+        variant == list_variants(PARAMS, "fp32", [{"imgsz": 320, "learning_rate": 0.0, "augment": {"degrees": 10}}])[0]
+    )
+    floats = {key: float(value) if isinstance(value, int) else value for key, value in variant.items()}
+    assert train_params(floats, "cpu") == train_params(variant, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("variants", "words"),
+    [
+        ({"imgsz": 320}, "variants must be a list of mappings"),
+        ([320], "variants, entry 1: must be a mapping of settings, got 320"),
+        ([{}, {"size": 320}], "variants, entry 2: 'size' is not a setting; known are weights, model"),
+        ([{"imgsz": 33}], "variants, entry 1: train.imgsz must be a multiple of 32, got 33"),
+        ([{"imgsz": "320"}], "variants, entry 1: imgsz must be a whole number, got '320'"),
+        ([{"seed": None}], "variants, entry 1: seed must be a whole number, got None"),
+        ([{"mosaic": True}], "variants, entry 1: mosaic must be a number, got True"),
+        ([{"augment": 1}], "variants, entry 1: augment must be a mapping, got 1"),
+        ([{"augment": {"zoom": 1}}], "entry 1: train.augment maps .* got zoom: 1"),
+        ([{"precision": "int4"}], "variants, entry 1: precision must be fp32 or int8, got 'int4'"),
+        ([{"imgsz": 64}, {"imgsz": 64.0}], "variants: entries 1 and 2 must differ"),
+    ],
+)
+def test_a_wrong_variant_is_one_sentence(variants, words):
+    with pytest.raises(InvalidInput, match=words):
+        list_variants(PARAMS, "fp32", variants)
+
+
+def made(folder, title, map50, ms):
+    """Three folders as training, export and evaluation leave them."""
+    checkpoint, model, evaluation = (folder / title / name for name in ("checkpoint", "model", "evaluation"))
+    for path in (checkpoint, model, evaluation):
+        path.mkdir(parents=True)
+    for path in (checkpoint, model):
+        (path / "weights.safetensors").write_text(title)
+    digest = sha256_file(checkpoint / "weights.safetensors")
+    version = digest[:12]
+    write_json(model / "model.json", {"version": version, "files": {"weights.safetensors": digest}})
+    write_json(evaluation / "metrics.json", {"version": version, "map50": map50, "map50_95": map50 / 2})
+    write_json(evaluation / "speed.json", {"ms": ms, "ms_p95": 2 * ms})
+    [variant] = list_variants(PARAMS, "fp32", [])
+    write_json(evaluation / "variant.json", variant | {"title": title})
+    return checkpoint, model, evaluation
+
+
+def chosen(folder, budget, *variants):
+    """The comparison of made variants, with the lists of folders in different orders, and where the best was put."""
+    checkpoints, models, evaluations = zip(*(made(folder, *variant) for variant in variants), strict=True)
+    outs = [folder / "best" / name for name in ("checkpoint", "model", "evaluation", "table.md")]
+    return choose(checkpoints[::-1], models, evaluations, budget, outs), outs
+
+
+def test_the_best_is_taken_whole_whatever_the_order_of_the_lists(tmp_path):
+    comparison, outs = chosen(tmp_path, 0.0, ("small", 0.5, 3.0), ("large", 0.6, 9.0), ("middle", 0.55, 6.0))
+    assert [row["title"] for row in comparison["compared"]] == ["large", "middle", "small"]
+    assert comparison["candidates"] == 3
+    assert comparison["refusal"] == ""
+    assert [(out / "weights.safetensors").read_text() for out in outs[:2]] == ["large", "large"]
+    assert json.loads((outs[2] / "metrics.json").read_text())["map50"] == 0.6
+    assert read_comparison(outs[2]) == comparison
+    assert "| large | 0.600 | 0.300 | 9.0 | chosen |" in outs[3].read_text()
+
+
+def test_a_variant_above_the_latency_budget_is_not_taken(tmp_path):
+    comparison, outs = chosen(tmp_path, 7.0, ("small", 0.5, 3.0), ("large", 0.6, 9.0), ("middle", 0.55, 7.0))
+    assert (outs[0] / "weights.safetensors").read_text() == "middle"
+    assert comparison["candidates"] == 2
+    assert comparison_rows(comparison)[0][1].endswith("9.0 ms a photo, above the budget of 7 ms")
+    assert comparison_rows(comparison)[1][1].endswith("7.0 ms a photo, chosen")
+
+
+def test_of_equals_the_faster_one_is_taken(tmp_path):
+    _, outs = chosen(tmp_path, 0.0, ("slow", 0.5, 5.0), ("fast", 0.5, 4.0))
+    assert (outs[1] / "weights.safetensors").read_text() == "fast"
+
+
+def test_where_none_is_fast_enough_the_fastest_and_the_budget_are_named(tmp_path):
+    comparison, outs = chosen(tmp_path, 2.0, ("small", 0.5, 3.0), ("large", 0.6, 9.0))
+    sentence = "no variant is within the latency budget of 2 ms a photo: the fastest, small, takes 3.0 ms"
+    assert comparison["refusal"] == sentence
+    assert "N" + sentence[1:] in outs[3].read_text()
+
+
+def test_the_runs_own_settings_have_a_name_among_others_and_a_pipe_does_not_break_the_table(tmp_path):
+    _, outs = chosen(tmp_path, 0.0, ("a|b", 0.5, 5.0))
+    assert "| a\\|b | 0.500 |" in outs[3].read_text()
+    evaluation = tmp_path / "a|b" / "evaluation"
+    write_json(evaluation / "variant.json", {**json.loads((evaluation / "variant.json").read_text()), "title": ""})
+    folders = ([tmp_path / "a|b" / "checkpoint"], [tmp_path / "a|b" / "model"], [evaluation])
+    assert choose(*folders, 0.0, outs)["compared"][0]["title"] == OWN
+
+
+def test_folders_of_different_runs_are_refused(tmp_path):
+    checkpoint, model, _ = made(tmp_path, "one", 0.5, 1.0)
+    *_, evaluation = made(tmp_path, "other", 0.5, 1.0)
+    with pytest.raises(InvalidInput, match="must be among those that were trained"):
+        choose([checkpoint], [model], [evaluation], 0.0, [tmp_path / str(i) for i in range(4)])
+
+
+def test_an_evaluation_that_nothing_was_chosen_from_has_no_comparison(tmp_path):
+    assert read_comparison(tmp_path) == {}

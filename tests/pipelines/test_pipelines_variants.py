@@ -1,0 +1,125 @@
+"""Variants as kfp runs them here: two real trainings, the best is taken, and the gate hears of the other."""
+
+import logging
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from kfp import dsl
+from kfp.local import logging_utils
+
+from components import convert_annotations
+from hakka.data.sample import write_sample
+from hakka.detector.gate import GateParams, decide
+from hakka.detector.variants import choose
+from hakka.files import read_json, write_json
+from hakka.params import read_section
+from pipelines import worker
+from pipelines.progress import Progress
+from pipelines.training import Chosen, scan_in_shards, train_variants
+
+ROOT = Path(__file__).resolve().parents[2]
+VARIANTS = [{"imgsz": 256}, {"imgsz": 64}]
+
+
+@dsl.pipeline(name="training-part")
+def training_part(data: str, variants: list, latency_budget_ms: float) -> Chosen:
+    """The steps of the training pipeline from the photos to the best variant, without the checks."""
+    source = {"data": data, "data_revision": "r1", "annotation_format": "auto"}
+    scans = scan_in_shards(**source, shards=1).output
+    dataset = convert_annotations(**source, scans=scans).outputs["dataset"]
+    best = train_variants(
+        data=data,
+        dataset=dataset,
+        weights="starter",
+        model="",
+        epochs=1,
+        imgsz=64,
+        batch=8,
+        seed=0,
+        device="cpu",
+        variants=variants,
+        trials=0,
+        latency_budget_ms=latency_budget_ms,
+    )
+    return Chosen(**{name: best.outputs[name] for name in Chosen._fields})
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("variants")
+    write_sample(folder / "photos", images=12, size=96)
+    return folder
+
+
+@pytest.fixture
+def run(work, monkeypatch):
+    """Run it; gives the folder of the step that chose, what a person saw, and the progress."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("HAKKA_HOME", str(work / "home"))
+    monkeypatch.setattr(logging_utils, "indented_print", logging_utils.indented_print)  # put back afterwards
+    monkeypatch.setattr(logging.getLogger(), "level", logging.getLogger().level)
+
+    def start(variants, budget):
+        folder, seen = work / f"run-{len(list(work.glob('run-*')))}", []
+        folder.mkdir()
+        arguments = {"data": str(work / "photos"), "variants": variants, "latency_budget_ms": budget}
+        with (folder / "log.txt").open("w") as log, warnings.catch_warnings():
+            progress = Progress(log, seen.append)
+            worker.run_here(training_part, arguments, folder, work / "cache", work / "scratch", progress)
+        [chosen] = folder.glob("pipeline/*/choose-variant")
+        return chosen, seen, progress
+
+    return start
+
+
+def test_both_are_trained_the_best_is_taken_and_a_budget_refuses_the_slower_without_a_new_training(run):
+    chosen, seen, progress = run(VARIANTS, 0.0)
+    steps = Counter((step.name, step.state) for step in progress.steps)
+    for step in ("train", "export", "evaluate"):
+        for title in ("imgsz=256", "imgsz=64"):
+            assert steps[f"{step} {title}", "done"] == 1
+            assert f"{step} {title}: started" in seen
+    assert any(line.startswith("  train imgsz=64: epoch 1/1") for line in seen)
+
+    comparison = read_json(chosen / "evaluation" / "variants.json")
+    best, other = comparison["compared"]
+    assert {best["title"], other["title"]} == {"imgsz=256", "imgsz=64"}
+    assert best["map50"] >= other["map50"]
+    model = read_json(chosen / "model" / "model.json")
+    assert (model["version"], model["imgsz"]) == (best["version"], best["settings"]["imgsz"])
+    assert read_json(chosen / "checkpoint" / "train.json")["params"]["imgsz"] == model["imgsz"]
+    assert "| imgsz=256 |" in (chosen / "comparison").read_text()
+
+    fast, slow = sorted(comparison["compared"], key=lambda row: row["ms"])
+    chosen, seen, _ = run(VARIANTS, (fast["ms"] + slow["ms"]) / 2)
+    assert read_json(chosen / "model" / "model.json")["version"] == fast["version"]
+    assert read_json(chosen / "evaluation" / "variants.json")["candidates"] == 1
+    for step in ("train", "export", "evaluate"):
+        assert seen.count(f"{step}: reused from an earlier run") == 1
+
+
+def test_where_no_variant_is_fast_enough_the_gate_keeps_the_champion_and_says_why(work, tmp_path):
+    [first] = work.glob("run-0/pipeline/*")
+    turns = sorted(first.glob("for-loop-*-iteration-*/train-detector"))
+    folders = [
+        [turn.parent / step / name for turn in turns]
+        for step, name in (
+            ("train-detector", "checkpoint"),
+            ("export-detector", "model"),
+            ("evaluate-detector", "evaluation"),
+        )
+    ]
+    outs = [tmp_path / name for name in ("checkpoint", "model", "evaluation", "comparison")]
+    comparison = choose(*folders, 0.001, outs)
+    (tmp_path / "champion").mkdir()
+    write_json(tmp_path / "champion" / "metrics.json", {"champion": None})
+    params = read_section(GateParams, "gate", floor=0.0)
+    decision = decide(tmp_path / "evaluation", tmp_path / "champion", tmp_path / "decision", params)
+    fastest = min(comparison["compared"], key=lambda row: row["ms"])
+    assert not decision.promote
+    assert decision.reason == (
+        "no variant is within the latency budget of 0.001 ms a photo: "
+        f"the fastest, {fastest['title']}, takes {fastest['ms']:.1f} ms"
+    )
