@@ -1,6 +1,7 @@
 """Who may wait for a worker: a pool with a bounded queue in front of it, first come, first served."""
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,8 @@ PLACES_A_WORKER = 8
 MOST_PLACES = 1000
 # How much of the newest job's time goes into the mean that Retry-After is reckoned with.
 NEWEST_SHARE = 0.1
+# Jobs are apart when none has met another one in this many times a job's mean time.
+APART = 3
 
 
 class Busy(HakkaError):
@@ -57,6 +60,7 @@ class Admission:
         self._lock = threading.Lock()
         self._taken = 0
         self._seconds = 0.05  # a job's mean time, here until jobs have been measured
+        self._met = -math.inf  # when a job last found others before it
 
     @property
     def places(self) -> int:
@@ -76,8 +80,12 @@ class Admission:
 
     @property
     def alone(self) -> bool:
-        """One job is running and none waits."""
-        return self._taken <= 1
+        """One job is running, none waits, and so it has been for a while.
+
+        Two callers who ask again as soon as they are answered leave gaps, in which a job that takes all cores for
+        itself would be in the way of the next one.
+        """
+        return self._taken <= 1 and time.perf_counter() - self._met > APART * self._seconds
 
     def check(self, jobs: int = 1) -> None:
         """Nothing, if so many jobs would be taken now. More than there are places are taken when nobody waits.
@@ -114,6 +122,8 @@ class Admission:
 
     def _submit(self, job: _Job[T]) -> "asyncio.Future[T]":
         with self._lock:
+            if self._taken:
+                self._met = job.queued
             self._taken += 1
 
         def ended(_: Future[Any]) -> None:

@@ -10,24 +10,30 @@ from typing import Any
 import orjson
 
 from hakka.errors import InvalidInput
+from serving.texts import LONG, MARK, Texts, TooLarge, cut_texts
 
 KINDS: dict[type, str] = {list: "a list", dict: "an object", str: "a string"}
 SHOWN = 80  # characters
+MAX_JSON = 2 * 1024 * 1024  # bytes; the pixels of a photo of 400 x 400, written as numbers
 
 
-def read_document(body: bytes | memoryview) -> dict[str, Any]:
-    """The JSON object of a body; depth is limited by the parser.
+def read_document(body: bytes, size: int, most: int) -> tuple[dict[str, Any], Texts]:
+    """The JSON object in the first ``size`` bytes of a body, and its long texts; depth is limited by the parser.
 
     Raises:
+        TooLarge: it is longer than ``most`` bytes without its long texts.
         InvalidInput: it is not JSON, or not an object.
     """
+    parts, texts = cut_texts(body, size)
+    if (length := sum(map(len, parts))) > most:
+        raise TooLarge(f"the JSON must be at most {most} bytes without its base64 texts, got {length}")
     try:
-        document = orjson.loads(body)
+        document = orjson.loads(b"".join(parts))
     except orjson.JSONDecodeError as error:
         raise InvalidInput(f"the body is not valid JSON: {error}") from None
     if not isinstance(document, dict):
         raise InvalidInput(f"the body must be a JSON object, got {show(document)}")
-    return document
+    return document, texts
 
 
 def read_field(value: dict[str, Any], key: str, kind: type, place: str) -> Any:
@@ -45,6 +51,14 @@ def read_optional(value: dict[str, Any], key: str, kind: type, place: str) -> An
     return found
 
 
+def read_text(value: dict[str, Any], key: str, place: str) -> str:
+    """A text that may be missing, which is then empty; raises InvalidInput if it is long or no text."""
+    text: str = read_optional(value, key, str, place) or ""
+    if text.startswith(MARK):
+        raise InvalidInput(f"{place}{key} must be at most {LONG} bytes")
+    return text
+
+
 class _Short(reprlib.Repr):
     def repr_dict(self, x: dict[Any, Any], level: int) -> str:
         # The library sorts all keys to show the first ones.
@@ -52,6 +66,9 @@ class _Short(reprlib.Repr):
 
     def repr_bytes(self, x: bytes, _: int) -> str:
         return f"{len(x)} bytes"
+
+    def repr_str(self, x: str, level: int) -> str:
+        return f"a text of more than {LONG} bytes" if x.startswith(MARK) else super().repr_str(x, level)
 
 
 _short = _Short()

@@ -3,7 +3,7 @@
 import logging
 import math
 import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence, Sized
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from serving.protocol import ALL_OUTPUTS, Answer, V2Request, read_v2
 from serving.refusals import FAILURE, INTERNAL, refuse
 from serving.responses import binary_tensor, output_tensor, response_parameters
 from serving.service import Service
+from serving.texts import TooLarge
 
 logger = logging.getLogger("hakka.serving")
 
@@ -26,14 +27,21 @@ logger = logging.getLogger("hakka.serving")
 CALLS = 128
 # Field of an InferParameter that newer forms of the protocol (Triton's) have, and KServe's has not.
 DOUBLE_FIELD = 4
+# Inputs, outputs, parameters or sides of a shape in a request: every one is an object, and millions fit into a message.
+MOST_PARTS = 1000
+# Numbers or texts of a tensor that is not raw, for the same reason; a photo of 800 x 800 pixels.
+MOST_ELEMENTS = 2_000_000
 
 
 def read_request(request: Any) -> V2Request:
     """Our form of a ModelInferRequest, whether its tensor came as raw or as typed contents.
 
     Raises:
+        TooLarge: it has more parts than can be read in a moment.
         InvalidInput: as ``read_v2`` does.
     """
+    for name in ("inputs", "outputs", "parameters"):
+        _check_count(name, getattr(request, name), MOST_PARTS)
     raw = request.raw_input_contents
     if len(raw) not in (0, len(request.inputs)):
         raise InvalidInput(f"raw_input_contents must hold one element an input, got {len(raw)}")
@@ -46,14 +54,21 @@ def read_request(request: Any) -> V2Request:
     return read_v2(document, memoryview(raw[0]) if len(raw) == 1 else memoryview(b""))
 
 
+def _check_count(name: str, parts: Sized, most: int) -> None:
+    if len(parts) > most:
+        raise TooLarge(f"{name} must be at most {most}, got {len(parts)}")
+
+
 def _tensor(tensor: Any, raw: bytes | None) -> dict[str, Any]:
+    _check_count("the sides of a shape", tensor.shape, MOST_PARTS)
     fields = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
     if raw is not None:
         if tensor.HasField("contents"):
             raise InvalidInput(f"input {tensor.name[:80]!r}: contents must not be there beside raw_input_contents")
         return {**fields, "parameters": {"binary_data_size": len(raw)}}
-    contents = tensor.contents
-    return {**fields, "data": list(contents.uint_contents if tensor.datatype == "UINT8" else contents.bytes_contents)}
+    elements = tensor.contents.uint_contents if tensor.datatype == "UINT8" else tensor.contents.bytes_contents
+    _check_count("elements that are not in raw_input_contents", elements, MOST_ELEMENTS)
+    return {**fields, "data": list(elements)}
 
 
 def _parameters(given: Any) -> dict[str, Any]:

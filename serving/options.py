@@ -10,6 +10,7 @@ from hakka.detector.engine import ENGINES
 from hakka.errors import InvalidInput
 from hakka.objects import Place, read_place
 from hakka.settings import Settings
+from serving.fields import MAX_JSON
 
 LOG_DAYS = 90
 MOST_DAYS = 36_500
@@ -33,6 +34,7 @@ class Options:
     log_days: int
     keep_images: float
     max_body: int
+    max_json: int
     body_seconds: float
     max_connections: int
     queue: int
@@ -57,6 +59,7 @@ def read_options(argv: Sequence[str], settings: Settings) -> Options:
         log_days=given.log_days,
         keep_images=given.keep_images,
         max_body=given.max_body_mib * 1024 * 1024,
+        max_json=given.max_json_mib * 1024 * 1024,
         body_seconds=given.body_seconds,
         max_connections=given.max_connections,
         queue=given.queue,
@@ -92,6 +95,13 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     parser.add_argument("--grpc-port", type=_port, metavar="PORT", help="serve gRPC too, on this port (default: off)")
     parser.add_argument(
         "--max-body-mib", type=_positive, default=32, metavar="N", help="largest request body in MiB (default: 32)"
+    )
+    parser.add_argument(
+        "--max-json-mib",
+        type=_positive,
+        default=MAX_JSON // (1024 * 1024),
+        metavar="N",
+        help=f"longest JSON of a request in MiB, without base64 photos (default: {MAX_JSON // (1024 * 1024)})",
     )
     _add_log_options(parser, settings)
     _add_photo_options(parser)

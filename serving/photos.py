@@ -17,7 +17,7 @@ def read_photo(query: Query, model_size: int, max_pixels: int) -> Photo:
     Raises:
         UnusablePhoto: its text is not base64, its bytes are no photo, or it has more than ``max_pixels`` pixels.
     """
-    if not isinstance(query.image, str | bytes):
+    if not isinstance(query.image, str | memoryview | bytes):
         pixels = np.asarray(query.image)
         return Photo(pixels, pixels.shape[1], pixels.shape[0])
     try:

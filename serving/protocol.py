@@ -9,16 +9,19 @@ Every refusal is an ``InvalidInput`` whose sentence begins with the place in the
 import binascii
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import orjson
 
 from hakka.boxes import Array
 from hakka.errors import InvalidInput
-from serving.fields import SHOWN, read_document, read_field, read_optional, show
+from serving.fields import MAX_JSON, SHOWN, read_document, read_field, read_optional, read_text, show
 from serving.tensors import NO_BYTES, Image, read_images
+from serving.texts import Texts
 
 MAX_DETECTIONS = 300
 MAX_PHOTOS = 32  # a request
@@ -55,8 +58,9 @@ class Url:
 class Query:
     """One photo to look at and how.
 
-    ``image`` is base64 text, the bytes of an image file, pixels, or an address; ``place`` is where it stood in the
-    request, and ``rules`` where its parameters did. A threshold of None is the model's own, classes of None are all.
+    ``image`` is base64 text (as a part of the request if it is long), the bytes of an image file, pixels, or an
+    address; ``place`` is where it stood in the request, and ``rules`` where its parameters did. A threshold of None is
+    the model's own, classes of None are all.
     ``deadline`` is the ``time.monotonic()`` after which nobody wants the answer any more.
     """
 
@@ -111,15 +115,16 @@ def set_deadline(queries: Sequence[Query], seconds: float | None) -> list[Query]
     return [replace(query, deadline=deadline) for query in queries]
 
 
-def parse_v1(body: bytes) -> list[Query]:
-    """The queries of a ``:predict`` body, 1 to ``MAX_PHOTOS``."""
-    instances = read_field(read_document(body), "instances", list, "")
+def parse_v1(body: bytes, most_json: int = MAX_JSON) -> list[Query]:
+    """The queries of a ``:predict`` body, 1 to ``MAX_PHOTOS``; its JSON may have ``most_json`` bytes beside photos."""
+    document, texts = read_document(body, len(body), most_json)
+    instances = read_field(document, "instances", list, "")
     if not 1 <= len(instances) <= MAX_PHOTOS:
         raise InvalidInput(f"instances must hold 1 to {MAX_PHOTOS} photos, got {len(instances)}")
-    return [_instance(value, f"instances[{index}]") for index, value in enumerate(instances)]
+    return [_instance(value, f"instances[{index}]", texts) for index, value in enumerate(instances)]
 
 
-def _instance(value: Any, place: str) -> Query:
+def _instance(value: Any, place: str, texts: Texts) -> Query:
     if not isinstance(value, dict):
         raise InvalidInput(f'{place} must be an object like {{"image": {{"b64": "…"}}}}, got {show(value)}')
     image = read_field(value, "image", dict, f"{place}.")
@@ -130,32 +135,34 @@ def _instance(value: Any, place: str) -> Query:
     rules = read_parameters(parameters, f"{place}.", frozenset())
     if url is not None:
         return Query(Url(url), f"{place}.image.url", f"{place}.", **rules)
-    return Query(read_field(image, "b64", str, f"{place}.image."), f"{place}.image.b64", f"{place}.", **rules)
+    text = read_field(image, "b64", str, f"{place}.image.")
+    return Query(texts.get(text, text), f"{place}.image.b64", f"{place}.", **rules)
 
 
-def parse_v2(body: bytes, json_length: str | None = None) -> V2Request:
+def parse_v2(body: bytes, json_length: str | None = None, most_json: int = MAX_JSON) -> V2Request:
     """The request of an ``/infer`` body; ``json_length`` is its Inference-Header-Content-Length header, if any."""
     if json_length is None:
-        return read_v2(read_document(body))
+        document, texts = read_document(body, len(body), most_json)
+        return read_v2(document, texts=texts)
     digits = json_length.isascii() and json_length.isdigit() and len(json_length) <= 20
     if not (digits and int(json_length) <= len(body)):
         rule = f"must be from 0 to the body's {len(body)} bytes"
         raise InvalidInput(f"header Inference-Header-Content-Length {rule}, got {show(json_length)}")
-    whole, size = memoryview(body), int(json_length)
-    return read_v2(read_document(whole[:size]), whole[size:])
+    document, texts = read_document(body, int(json_length), most_json)
+    return read_v2(document, memoryview(body)[int(json_length) :], texts)
 
 
-def read_v2(document: dict[str, Any], tail: memoryview = NO_BYTES) -> V2Request:
-    """The request of a v2 document whose binary tensor, if any, is ``tail``."""
+def read_v2(document: dict[str, Any], tail: memoryview = NO_BYTES, texts: Texts = MappingProxyType({})) -> V2Request:
+    """The request of a v2 document whose binary tensor, if any, is ``tail``, and whose long texts are ``texts``."""
     inputs = read_field(document, "inputs", list, "")
     if len(inputs) != 1 or not isinstance(inputs[0], dict) or inputs[0].get("name") != "image":
         raise InvalidInput(f"inputs must hold one tensor named 'image', got {show(inputs)}")
     given = read_optional(document, "parameters", dict, "") or {}
     rules = read_parameters(given, "parameters.", PROTOCOL_PARAMETERS)
-    images = read_images(inputs[0], tail, MAX_PHOTOS)
+    images = read_images(inputs[0], tail, texts, MAX_PHOTOS)
     places = ["input 'image'"] if len(images) == 1 else [f"input 'image'[{index}]" for index in range(len(images))]
     return V2Request(
-        id=read_optional(document, "id", str, "") or new_id(),
+        id=read_text(document, "id", "") or new_id(),
         queries=tuple(Query(image, place, "parameters.", **rules) for image, place in zip(images, places, strict=True)),
         outputs=_wanted(document, bool(given.get("binary_data_output")), len(images)),
         timeout=_timeout(given.get("timeout")),
@@ -227,14 +234,14 @@ def _names(value: Any, place: str) -> tuple[str, ...]:
 
 
 def image_bytes(query: Query) -> bytes:
-    """The bytes of the image file of a query that came as base64 text or as these bytes.
+    """The bytes of the image file of a query that came as base64 text, short or long, or as these bytes.
 
     Raises:
         InvalidInput: the text is not base64.
     """
     if isinstance(query.image, bytes):
         return query.image
-    if not isinstance(query.image, str):
+    if not isinstance(query.image, str | memoryview):
         raise TypeError(f"{query.place} holds no file: {type(query.image).__name__}")
     try:
         return _decode_base64(query.image)
@@ -242,12 +249,23 @@ def image_bytes(query: Query) -> bytes:
         raise InvalidInput(f"{query.place} is not valid base64: {error}") from None
 
 
-def _decode_base64(text: str) -> bytes:
+def _decode_base64(text: str | memoryview) -> bytes:
+    try:
+        return b"".join(_decode_pieces(text))
+    except ValueError:
+        if isinstance(text, str):
+            raise
+    # Some languages escape a slash or a plus in JSON.
+    return b"".join(_decode_pieces(orjson.loads(b'"%b"' % text)))
+
+
+def _decode_pieces(text: str | memoryview) -> Iterator[bytes]:
     # In pieces, because the decoder keeps every other thread from running: 30 MB at once would stop health for 0.1 s.
-    if len(text) <= BASE64_PIECE or "=" in text[:-2]:
-        return binascii.a2b_base64(text, strict_mode=True)
-    pieces = range(0, len(text), BASE64_PIECE)
-    return b"".join(binascii.a2b_base64(text[at : at + BASE64_PIECE], strict_mode=True) for at in pieces)
+    for at in range(0, len(text), BASE64_PIECE):
+        piece = binascii.a2b_base64(text[at : at + BASE64_PIECE], strict_mode=True)
+        yield piece
+        if 4 * len(piece) < 3 * BASE64_PIECE and at + BASE64_PIECE < len(text):
+            raise ValueError("Excess data after padding")
 
 
 def class_numbers(query: Query, names: Sequence[str]) -> Array | None:

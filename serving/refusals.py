@@ -7,6 +7,7 @@ from serving import metrics
 from serving.admission import Busy, Expired
 from serving.framework import KServeInvalidInput, ModelNotFound, ModelNotReady
 from serving.photos import UnusablePhoto
+from serving.texts import TooLarge
 
 INTERNAL = "the server failed to answer; its log says why"
 
@@ -23,6 +24,7 @@ class Refusal:
 REFUSALS: dict[type[BaseException], Refusal] = {
     InvalidInput: Refusal(400, "INVALID_ARGUMENT", "bad_request"),
     KServeInvalidInput: Refusal(400, "INVALID_ARGUMENT", "bad_request"),
+    TooLarge: Refusal(413, "RESOURCE_EXHAUSTED", "too_large"),
     UnusablePhoto: Refusal(400, "INVALID_ARGUMENT", "bad_image"),
     NotFound: Refusal(404, "NOT_FOUND", None),
     ModelNotFound: Refusal(404, "NOT_FOUND", None),

@@ -4,6 +4,7 @@ KServe's own handlers copy tensors element by element, fail on image bytes, drop
 take calls that nothing here stands behind. What a route does is written in ``openapi``.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import orjson
@@ -33,6 +34,7 @@ BINARY = "application/octet-stream"
 BODY_TYPES = (JSON, BINARY, "application/x-www-form-urlencoded")
 JSON_LENGTH = "inference-header-content-length"
 TIMEOUT = "x-request-timeout-ms"
+LARGE_BODY = 1024 * 1024
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -50,11 +52,12 @@ class _Name(Convertor[str]):
 
 
 class Routes:
-    """The endpoints, over one service."""
+    """The endpoints, over one service; JSON may have ``max_json`` bytes beside its photos."""
 
-    def __init__(self, service: Service, fetcher: Fetcher) -> None:
+    def __init__(self, service: Service, fetcher: Fetcher, max_json: int) -> None:
         self.service = service
         self._fetcher = fetcher
+        self._max_json = max_json
 
     def add_to(self, app: FastAPI) -> None:
         """Put the routes and the OpenAPI document into the app."""
@@ -82,7 +85,7 @@ class Routes:
 
     async def _predict(self, request: Request) -> Response:
         await self.service.check(request.path_params["model_name"])
-        queries = set_deadline(parse_v1(await _body(request)), _seconds(request))
+        queries = set_deadline(parse_v1(await _body(request), self._max_json), _seconds(request))
         async with self._fetcher.fetched(queries) as photos:
             answers = await self.service.infer(request.path_params["model_name"], "", photos, dict(request.headers))
         with metrics.timed("encode"):
@@ -91,7 +94,7 @@ class Routes:
     async def _infer(self, request: Request) -> Response:
         name, version = _names(request)
         await self.service.check(name, version)
-        asked = parse_v2(await _body(request), _json_length(request))
+        asked = parse_v2(await _body(request), _json_length(request), self._max_json)
         answers = await self.service.infer(name, version, asked.before(_seconds(request)), dict(request.headers))
         with metrics.timed("encode"):
             body, json_length = v2_response(answers, asked, name)
@@ -146,7 +149,10 @@ async def _body(request: Request) -> bytes:
     kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
     if kind not in BODY_TYPES:
         raise HTTPException(415, f"header Content-Type must be {JSON} or {BINARY}, got {show(kind)}")
-    return await request.body()
+    parts = [part async for part in request.stream()]
+    # A thread puts large ones together while the others go on.
+    large = sum(map(len, parts)) > LARGE_BODY
+    return await asyncio.to_thread(b"".join, parts) if large else b"".join(parts)
 
 
 def _json_length(request: Request) -> str | None:

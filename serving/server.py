@@ -56,9 +56,10 @@ class Ports:
 
 @dataclass(frozen=True)
 class Limits:
-    """Most bytes of a body, most seconds for sending a request, most open connections."""
+    """Most bytes of a body, and of JSON beside photos; most seconds for sending a request; most open connections."""
 
     max_body: int
+    max_json: int
     body_seconds: float
     max_connections: int
 
@@ -68,7 +69,7 @@ def serve(model: HakkaModel, fetcher: Fetcher, ports: Ports, limits: Limits, rea
     kserve = ModelServer(enable_grpc=False, enable_latency_logging=False)
     kserve.register_model(model)
     service = Service(kserve.dataplane, model)
-    rest = _Rest(kserve, Routes(service, fetcher), limits, ready)
+    rest = _Rest(kserve, Routes(service, fetcher, limits.max_json), limits, ready)
     # Uvicorn takes both signals once it runs, drains, and then raises them again for the handlers from before: these.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: rest.stop())

@@ -13,18 +13,20 @@ import numpy as np
 from hakka.boxes import Array
 from hakka.errors import InvalidInput
 from serving.fields import read_optional, show
+from serving.texts import Texts
 
 PLACE = "input 'image'"
 NO_BYTES = memoryview(b"")
 MAX_NESTING = 4  # of a JSON tensor's lists, as deep as its shape is long
 
-Image = str | bytes | Array
+Image = str | memoryview | bytes | Array
 
 
-def read_images(tensor: dict[str, Any], tail: memoryview, most: int) -> list[Image]:
+def read_images(tensor: dict[str, Any], tail: memoryview, texts: Texts, most: int) -> list[Image]:
     """The 1 to ``most`` images of a tensor, in order: base64 text, image files, or pixels (height, width, 3) uint8.
 
-    Its elements are in ``data``, or follow in ``tail`` if it has the parameter ``binary_data_size``.
+    Its elements are in ``data``, long ones in ``texts``, or follow in ``tail`` if it has the parameter
+    ``binary_data_size``.
 
     Raises:
         InvalidInput: data type, shape and content do not fit together.
@@ -38,7 +40,7 @@ def read_images(tensor: dict[str, Any], tail: memoryview, most: int) -> list[Ima
     binary = _binary(tensor, tail)
     if kind == "UINT8":
         return list(_pixels(shape, _numbers(tensor) if binary is None else binary, most))
-    return _files(tensor, shape, binary, most)
+    return [texts.get(file, file) if isinstance(file, str) else file for file in _files(tensor, shape, binary, most)]
 
 
 def _binary(tensor: dict[str, Any], tail: memoryview) -> memoryview | None:

@@ -109,7 +109,9 @@ class Versions:
         self._thread.start()
 
     def _poll(self, seconds: float) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOADING_NICE)
+        thread = threading.get_native_id()
+        # From where it is: a server that was started with less priority may not give a thread of it more.
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + LOADING_NICE)
         while not self._stop.wait(seconds):
             self.refresh()
 

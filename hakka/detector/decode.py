@@ -40,6 +40,7 @@ _SCAN = 0xDA
 _WITHOUT_LENGTH = frozenset([0x01, *range(0xD0, 0xDA)])
 _ORIENTATION = 0x0112
 _STRIP = 256  # rows that are copied at once
+_PIECE = 1 << 20  # bytes that are looked through at once
 
 _big = threading.Lock()
 
@@ -165,7 +166,9 @@ def _check_parts(data: bytes) -> None:
 
 def _check_scans(data: bytes, width: int, height: int) -> None:
     # Inside a scan 0xFF is never followed by this code, so no scan is missed; a thumbnail's may be counted too.
-    scans = data.count(bytes([0xFF, _SCAN]))
+    # In pieces, because counting lets no other thread run; a code on a border is counted in the piece it begins in.
+    code = bytes([0xFF, _SCAN])
+    scans = sum(data.count(code, at, at + _PIECE + 1) for at in range(0, len(data), _PIECE))
     most = min(MAX_SCANS, max(MAX_SCANNED_PIXELS // (width * height), USUAL_SCANS))
     if scans > most:
         raise InvalidInput(f"image: a JPEG of {width}x{height} must have at most {most} scans, got {scans}")

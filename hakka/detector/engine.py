@@ -150,6 +150,7 @@ def _with_pixels_as_input(model: Any) -> Any:
 def _openvino_runner(compiled: Any) -> Runner:
     # A request holds the buffers of one inference, so making one costs; a deque's ends are safe between threads.
     idle: deque[Any] = deque()
+    tensor = load_openvino().Tensor
 
     def run(squares: Array) -> Array:
         try:
@@ -157,7 +158,8 @@ def _openvino_runner(compiled: Any) -> Runner:
         except IndexError:
             request = compiled.create_infer_request()
         try:
-            return np.asarray(request.infer([squares], share_inputs=True)[0])
+            # As a tensor, because OpenVINO's way from an array to one takes 0.2 ms.
+            return np.asarray(request.infer(tensor(squares, shared_memory=True), share_inputs=True)[0])
         finally:
             idle.append(request)
 

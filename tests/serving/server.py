@@ -32,11 +32,14 @@ class RunningServer:
 
 @contextmanager
 def running_server(
-    *arguments: str | Path, deadline: float = 60, env: dict[str, str] | None = None
+    *arguments: str | Path,
+    deadline: float = 120,
+    env: dict[str, str] | None = None,
+    python: str | Path = sys.executable,
 ) -> Iterator[RunningServer]:
     """A ready server on a free port, started with these arguments; it is gone when the block ends."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "serving", "--port", "0", *map(str, arguments)],
+        [python, "-m", "serving", "--port", "0", *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, **(env or {})},
         stdout=subprocess.PIPE,

@@ -311,6 +311,16 @@ def test_hostile_json_and_headers(server, ask, photo, body, headers, part):
     assert ask(photo).status_code == 200
 
 
+@pytest.mark.parametrize("junk", [b"[],", b'"",', b'\\",'])
+def test_a_long_json_of_nothings_is_refused_unread(server, ask, photo, junk):
+    before = peak_mib(server)
+    body = b'{"inputs":[' + junk * (7 * MIB // len(junk)) + b"0]}"
+    answer = httpx.post(server.url + INFER, content=body, timeout=30)
+    assert (answer.status_code, "the JSON must be at most" in sentence(answer)) == (413, True), answer.text
+    assert peak_mib(server) - before < 100
+    assert ask(photo).status_code == 200
+
+
 def test_clients_that_leave_in_mid_body_leave_nothing_behind(server, ask, photo):
     host, port = server.url.removeprefix("http://").split(":")
     before = peak_mib(server)
@@ -330,7 +340,7 @@ def stub(server):
 
 def message(kind="BYTES", shape=(1,), raw=(b"\1\0\0\0x",), name="image", model="hakka", **fields):
     tensor = {"name": name, "datatype": kind, "shape": shape}
-    return pb.ModelInferRequest(model_name=model, inputs=[tensor], raw_input_contents=raw, **fields)
+    return pb.ModelInferRequest(model_name=model, **{"inputs": [tensor], "raw_input_contents": raw, **fields})
 
 
 GRPC = {
@@ -348,6 +358,8 @@ GRPC = {
     "floats": (message("FP32", [1], (b"\0\0\0\0",)), "INVALID_ARGUMENT", "datatype must be BYTES"),
     "no photo": (message(), "INVALID_ARGUMENT", "the bytes are none of these"),
     "NaN": (message(parameters={"confidence": {"string_param": "nan"}}), "INVALID_ARGUMENT", "from 0 to 1, got 'nan'"),
+    "a million inputs": (message(inputs=[{}] * 1_000_000), "RESOURCE_EXHAUSTED", "inputs must be at most 1000, got 10"),
+    "a million sides": (message(shape=[1] * 1_000_000), "RESOURCE_EXHAUSTED", "the sides of a shape must be at most"),
     "9 MiB": (message(raw=(bytes(9 * MIB),)), "RESOURCE_EXHAUSTED", "larger than max"),
 }
 

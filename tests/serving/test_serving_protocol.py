@@ -221,6 +221,53 @@ def test_base64_must_be_whole(text):
         image_bytes(query)
 
 
+LARGE = bytes(range(256)) * 1000  # as base64, more than one piece of what is decoded at once
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        base64.b64encode(LARGE),
+        base64.b64encode(LARGE).replace(b"/", b"\\/"),  # as PHP writes it
+        base64.b64encode(LARGE).replace(b"+", b"\\u002B"),  # as .NET does
+    ],
+    ids=["plain", "PHP", ".NET"],
+)
+def test_a_large_photo_as_base64_stands_where_a_small_one_would(text):
+    first = b'{"classes": ["a \\"b\\\\", "[{"], "image": {"b64": "%b"}}' % text
+    queries = parse_v1(b'{"instances": [%b, {"image": {"b64": "%b"}}]}' % (first, B64.encode()))
+    assert [image_bytes(query) for query in queries] == [LARGE, b"photo"]
+    assert queries[0].classes == ('a "b\\', "[{")
+    tensor = b'{"name": "image", "datatype": "BYTES", "shape": [2, 1], "data": [["%b"], ["%b"]]}' % (B64.encode(), text)
+    body = b'{"inputs": [%b]}' % tensor
+    for given in ((body,), (body, str(len(body)))):
+        assert [image_bytes(query) for query in parse_v2(*given).queries] == [b"photo", LARGE]
+
+
+@pytest.mark.parametrize(
+    ("at", "wrong"), [(70_000, b"!"), (262_143, b"="), (300_000, b"\\"), (300_000, "é".encode()), (300_000, b"\0")]
+)
+def test_base64_of_a_large_photo_must_be_whole(at, wrong):
+    text = base64.b64encode(LARGE)
+    [query] = parse_v1(b'{"instances": [{"image": {"b64": "%b"}}]}' % (text[:at] + wrong + text[at + len(wrong) :]))
+    with pytest.raises(InvalidInput, match=r"^instances\[0\]\.image\.b64 is not valid base64: "):
+        image_bytes(query)
+
+
+def test_what_is_no_photo_must_be_short():
+    long = "x" * 70_000
+    for body, sentence in (
+        (v2(id=long), "id must be at most 65536 bytes"),
+        (v2({"datatype": long}), "got a text of more than 65536 bytes"),
+        (
+            v2(parameters={"note": [0] * 700_000}),
+            "the JSON must be at most 2097152 bytes without its base64 texts, got 2",
+        ),
+    ):
+        with pytest.raises(InvalidInput, match=sentence):
+            parse_v2(body)
+
+
 def test_class_names_become_ids_and_unknown_ones_are_named():
     [query] = parse_v1(v1(classes=["carrot", "apple"]))
     assert class_numbers(query, NAMES).tolist() == [2, 0]
