@@ -1,6 +1,6 @@
 """Checks of your own: every ``test_*`` in this folder is run with those of Hakka, on the same fixtures.
 
-What a check may ask for stands in hakka/quality/fixtures.py; its severity and thresholds may stand in params.yaml under
+What a check may ask for stands in docs/checks.md; its severity and thresholds may stand in params.yaml under
 ``quality``, by its name without ``test_``. Without that it is an error, which stops the pipeline.
 """
 

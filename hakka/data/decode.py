@@ -31,6 +31,7 @@ from hakka.data.jpeg import MAX_SCANS, read_header, too_many_scans
 
 FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp"}  # MPO: a JPEG with a second picture behind it
 MAX_PIXELS = 178_956_970  # what Pillow itself takes for a decompression bomb
+MAX_DECODED = 100_000_000  # pixels of an image that cannot be decoded small: five bytes each are in memory at once
 LARGE_PIXELS = 40_000_000  # images from here on are decoded one at a time, so that memory stays bounded
 SMALL_SIDE = 64  # pixels that the short side of a small picture keeps
 EXACT_BELOW = 16.0  # a deviation of block means below this is measured again on all pixels
@@ -91,7 +92,7 @@ def decode(data: bytes, picture: Picture) -> None:
             if picture.format == "jpeg":
                 _decode_jpeg(data, image, picture)
             else:
-                _measure(picture, _grey(image), full=True)
+                _decode_whole(image, picture)
 
 
 def _decode_jpeg(data: bytes, image: Image.Image, picture: Picture) -> None:
@@ -99,7 +100,7 @@ def _decode_jpeg(data: bytes, image: Image.Image, picture: Picture) -> None:
     if header.multiple and (scans := too_many_scans(data)) is not None:
         raise Unusable(f"a JPEG may have {MAX_SCANS} scans at most, got {scans}")
     if not header.small:
-        _measure(picture, _grey(image), full=True)
+        _decode_whole(image, picture)
         return
     image.draft("L", (SMALL_SIDE, SMALL_SIDE))
     image.load()
@@ -110,6 +111,13 @@ def _decode_jpeg(data: bytes, image: Image.Image, picture: Picture) -> None:
             again.draft("L", again.size)
             again.load()
             picture.deviation, picture.brightness = _statistics(again)
+
+
+def _decode_whole(image: Image.Image, picture: Picture) -> None:
+    if picture.width * picture.height > MAX_DECODED:
+        size = f"{picture.width} x {picture.height}"
+        raise Unusable(f"an image that is no plain JPEG may have {MAX_DECODED} pixels at most, got {size}")
+    _measure(picture, _grey(image), full=True)
 
 
 def _measure(picture: Picture, grey: Image.Image, *, full: bool) -> None:

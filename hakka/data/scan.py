@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from itertools import islice
@@ -27,6 +27,7 @@ HASH_BITS = HASH_SIDE * HASH_SIDE
 Progress = Callable[[int, int], None]
 
 _BATCH = 1024  # images that wait for a thread
+_TASK = 4  # images a thread takes at a time, because handing over costs as much as a small thing
 _REDUCED = 2 * HASH_SIDE
 _DCT = np.cos(np.pi * np.arange(HASH_SIDE)[:, None] * (2 * np.arange(_REDUCED)[None, :] + 1) / (2 * _REDUCED))
 
@@ -67,18 +68,25 @@ def scan_images(root: Path, images: Iterable[str], progress: Progress | None = N
     """
     names = list(images)
     scans: dict[str, Scan] = {}
-    waiting = iter(names)
+    for scan in iter_scans(root, names):
+        scans[scan.image] = scan
+        if progress is not None:
+            progress(len(scans), len(names))
+    return scans
+
+
+def iter_scans(root: Path, images: Iterable[str]) -> Generator[Scan, None, None]:
+    """The scans of ``scan_images`` one by one, in their order; close it if not all are asked for."""
+    waiting = iter(images)
     with strict_decoding(), ThreadPoolExecutor(max_workers=_cores()) as pool:
         try:
             while batch := list(islice(waiting, _BATCH)):
-                for scan in pool.map(lambda name: scan_image(root, name), batch):
-                    scans[scan.image] = scan
-                    if progress is not None:
-                        progress(len(scans), len(names))
+                tasks = [batch[i : i + _TASK] for i in range(0, len(batch), _TASK)]
+                for scans in pool.map(lambda task: [scan_image(root, image) for image in task], tasks):
+                    yield from scans
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return scans
 
 
 def scan_image(root: Path, image: str) -> Scan:
@@ -163,8 +171,13 @@ def write_scans(path: Path, scans: Iterable[Scan]) -> None:
     """Write scans as JSON lines, one a scan, in their order; the file appears whole."""
     with whole_file(path) as file:
         for scan in scans:
-            values = {name: getattr(scan, name) for name in _FIELDS} | {"look": scan.look.hex()}
-            file.write(json.dumps(values).encode() + b"\n")
+            file.write(scan_line(scan))
+
+
+def scan_line(scan: Scan) -> bytes:
+    """A scan as a line of JSON, as ``read_scans`` reads them."""
+    values = {name: getattr(scan, name) for name in _FIELDS} | {"look": scan.look.hex()}
+    return json.dumps(values).encode() + b"\n"
 
 
 def read_scans(path: Path) -> dict[str, Scan]:

@@ -52,6 +52,7 @@ class Answers:
                 "severity": severity,
                 "origin": origin(path),
                 "passed": True,
+                "skipped": False,
                 "note": "",
                 "findings": [],
             },

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hakka.boxes import Array
-from hakka.data.dataset import Dataset
+from hakka.data.dataset import Dataset, content_digest
 from hakka.data.scan import Scan, read_scans, scan_images
 from hakka.errors import InvalidInput
 from hakka.files import read_json, write_json
@@ -56,6 +56,12 @@ def scans(request: pytest.FixtureRequest, dataset: Dataset, root: Path) -> dict[
     if missing is not None:
         raise InvalidInput(f"{known}: must hold every image of the dataset, lacks {missing}")
     return {name: given[name] for name in names}
+
+
+@pytest.fixture(scope="session")
+def found_digest(dataset: Dataset) -> str:
+    """The digest of what the dataset holds on the disk."""
+    return content_digest(dataset)
 
 
 @pytest.fixture(scope="session")
@@ -123,4 +129,6 @@ def keep_profile(request: pytest.FixtureRequest) -> None:
     """Write the profile where the option asks."""
     target = request.config.getoption("--profile")
     if target is not None:
+        for name in ("found_digest", "class_counts"):  # while the scans may still be on their way
+            request.getfixturevalue(name)
         write_json(target, request.getfixturevalue("current_profile"))

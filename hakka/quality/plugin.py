@@ -19,6 +19,7 @@ from hakka.quality.fixtures import (  # noqa: F401  (fixtures are found here by 
     class_counts,
     current_profile,
     dataset,
+    found_digest,
     judge,
     keep_profile,
     labels,
@@ -31,7 +32,7 @@ from hakka.quality.fixtures import (  # noqa: F401  (fixtures are found here by 
 )
 from hakka.quality.guard import MAX_SECONDS, find_checks, limit_files, time_limit
 from hakka.quality.limits import read_limits
-from hakka.quality.stash import ANSWERS, COLLECTED, DATASET, ROOT
+from hakka.quality.stash import ANSWERS, COLLECTED, DATASET, PLACE, ROOT
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -67,6 +68,9 @@ def pytest_configure(config: pytest.Config) -> None:
     except HakkaError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[COLLECTED] = []
+    answers = config.getoption("--answers")
+    if answers is not None:
+        config.stash[PLACE] = answers.with_suffix(".place").open("wb", buffering=0)  # one that is opened anew is slow
 
 
 def _end_with_parent(pipe: int) -> None:
@@ -133,7 +137,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     record = item.config.stash[ANSWERS].of(item) if report.failed or report.skipped or report.when == "call" else {}
     error = call.excinfo.value if call.excinfo is not None else None
     if report.skipped:
-        record["note"] = f"skipped: {_sentence(error)}"
+        record |= {"skipped": True, "note": f"skipped: {_sentence(error)}"}
     elif report.failed and isinstance(error, AssertionError | Failed):
         add_findings(record, [] if isinstance(error, SaidNo) else [(None, _sentence(error))])
         if record["severity"] == "warning":
@@ -171,9 +175,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _note_place(config: pytest.Config, place: str) -> None:
     """Leave a note of what runs, for the case that it ends this process."""
-    target = config.getoption("--answers")
-    if target is not None:
-        target.with_suffix(".place").write_text(place, errors="backslashreplace")
+    if PLACE in config.stash:
+        config.stash[PLACE].seek(0)
+        config.stash[PLACE].write(place.encode(errors="backslashreplace"))
+        config.stash[PLACE].truncate()
 
 
 def _sentence(error: BaseException | None) -> str:

@@ -1,11 +1,13 @@
 """The page of a validation: the verdict, every check, and the images that something is wrong with."""
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hakka.boxes import Array
+from hakka.cores import usable_cores
 from hakka.data.dataset import Dataset, ImageEntry
 from hakka.data.page import gallery, heading, page, paragraph, table
 from hakka.data.pictures import thumbnail
@@ -21,11 +23,16 @@ def render_report(report: Mapping[str, Any], dataset: Dataset, root: Path) -> st
     """``report.html`` of a validation; the same report and images give the same page."""
     verdict = "Passed" if report["passed"] else "Failed"
     kind = "ok" if report["passed"] else "error"
-    summary = f"{verdict}: {len(report['checks'])} checks, {report['errors']} errors, {report['warnings']} warnings."
+    skipped = sum(check["skipped"] for check in report["checks"])
+    summary = f"{verdict}: {len(report['checks']) - skipped} checks, {report['errors']} errors, "
+    summary += f"{report['warnings']} warnings" + (f", {skipped} not run." if skipped else ".")
     body = [paragraph(summary, kind), table(["", "check", "what must be true", "findings"], _rows(report["checks"]))]
     pictures = _Pictures(dataset, root)
-    failed = [check for check in report["checks"] if not check["passed"]]
-    for check in sorted(failed, key=lambda check: check["severity"]):
+    failed = sorted(
+        (check for check in report["checks"] if not check["passed"]), key=lambda check: str(check["severity"])
+    )
+    pictures.draw_ahead(name for check in failed for finding in check["findings"][:SHOWN] for name in _names(finding))
+    for check in failed:
         body.append(heading(f"{check['severity']}: {_title(check)}"))
         body.extend(_show(check["findings"], pictures))
         body.append(table(["image", "finding"], [[item["image"], item["reason"]] for item in check["findings"]]))
@@ -35,7 +42,7 @@ def render_report(report: Mapping[str, Any], dataset: Dataset, root: Path) -> st
 def _rows(checks: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
     return [
         [
-            "ok" if check["passed"] else check["severity"],
+            "not run" if check["skipped"] else "ok" if check["passed"] else check["severity"],
             _title(check),
             " ".join(text for text in (check["about"], check["note"] and f"({check['note']})") if text),
             len(check["findings"]),
@@ -54,8 +61,7 @@ def _show(findings: Iterable[Mapping[str, Any]], pictures: "_Pictures") -> list[
     pairs: list[str] = []
     shown = 0
     for finding in findings:
-        names = [name for name in (finding["image"], finding.get("other")) if name is not None]
-        found = [(uri, name, finding["reason"]) for name in names if (uri := pictures.of(name)) is not None]
+        found = [(uri, name, finding["reason"]) for name in _names(finding) if (uri := pictures.of(name)) is not None]
         if len(found) == 2:
             pairs.append(gallery(found))
         else:
@@ -64,6 +70,10 @@ def _show(findings: Iterable[Mapping[str, Any]], pictures: "_Pictures") -> list[
         if shown == SHOWN or pictures.used_up:
             break
     return [*([gallery(singles)] if singles else []), *pairs]
+
+
+def _names(finding: Mapping[str, Any]) -> list[str]:
+    return [name for name in (finding["image"], finding.get("other")) if name is not None]
 
 
 @dataclass
@@ -76,9 +86,22 @@ class _Pictures:
     pixels: int = 0
     used_up: bool = False
     made: dict[str, str | None] = field(default_factory=dict)
+    drawn: dict[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.entries = {entry.image: entry for entry in self.dataset.entries}
+
+    def draw_ahead(self, images: Iterable[str]) -> None:
+        """Draw on all cores what ``of`` will be asked for, as far as there is room."""
+        pixels = 0
+        wanted: list[ImageEntry] = []
+        for entry in (self.entries[image] for image in dict.fromkeys(images) if image in self.entries):
+            pixels += entry.width * entry.height
+            if pixels > _MOST_PIXELS:
+                break
+            wanted.append(entry)
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            self.drawn.update(zip((entry.image for entry in wanted), pool.map(self._draw, wanted), strict=True))
 
     def of(self, image: str) -> str | None:
         """A ``data:`` URI, or None: no image of the dataset, not to be decoded, or no room left."""
@@ -87,14 +110,15 @@ class _Pictures:
             return None
         if image not in self.made:
             self.pixels += entry.width * entry.height
-            uri = thumbnail(self.root / image, self._boxes(entry), self.dataset.names, _SIDE)
-            self.made[image] = uri
+            self.made[image] = self.drawn.pop(image) if image in self.drawn else self._draw(entry)
         self.length += len(self.made[image] or "")
         self.used_up = self.length > _MOST_LENGTH or self.pixels > _MOST_PIXELS
         return None if self.length > _MOST_LENGTH else self.made[image]
 
-    def _boxes(self, entry: ImageEntry) -> Array | None:
+    def _draw(self, entry: ImageEntry) -> str | None:
+        boxes: Array | None
         try:
-            return self.dataset.labels(entry)
+            boxes = self.dataset.labels(entry)
         except InvalidInput:
-            return None
+            boxes = None
+        return thumbnail(self.root / entry.image, boxes, self.dataset.names, _SIDE)

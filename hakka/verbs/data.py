@@ -167,9 +167,14 @@ def run_export_data(options: argparse.Namespace) -> int:
 
 def run_validate(options: argparse.Namespace) -> int:
     """Check a dataset; exit 1 when a check of severity error said no."""
-    from hakka.quality.validate import validate
+    from hakka.quality.suite import Suite
 
-    report = validate(options.dataset, options.data, options.out, checks=options.checks, against=options.against)
+    with Suite() as suite:  # it loads while this process does
+        from hakka.quality.validate import validate
+
+        report = validate(
+            options.dataset, options.data, options.out, checks=options.checks, against=options.against, suite=suite
+        )
     if options.json:
         print_json({**report, "out": str(options.out)})
     else:
@@ -184,7 +189,11 @@ def _print_checks(report: dict[str, Any]) -> None:
             print(f"{check['severity']}: {check['name']}: {len(check['findings'])} findings")
             _print_findings(check["findings"])
     verdict = "passed" if report["passed"] else "failed"
-    print(f"checks  {len(report['checks'])} run, {report['errors']} errors, {report['warnings']} warnings: {verdict}")
+    skipped = [check for check in report["checks"] if check["skipped"]]
+    for check in skipped:
+        print(f"not run: {check['name']}: {check['note'].removeprefix('skipped: ')}")
+    run = len(report["checks"]) - len(skipped)
+    print(f"checks  {run} run, {report['errors']} errors, {report['warnings']} warnings: {verdict}")
 
 
 def _print_findings(findings: list[dict[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """JPEGs, PNGs and WebPs of every make, and the plain full decode that the scan's verdict is held against."""
 
 import struct
+import zlib
 from io import BytesIO
 
 import numpy as np
@@ -21,6 +22,13 @@ def encode(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
     file = BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that says to be so large, and holds the pixels of a small one."""
+    data = encode(picture(size=(9, 9)), "PNG")
+    header = b"IHDR" + struct.pack(">II", width, height) + data[24:29]
+    return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
 
 
 def exif(orientation: int, thumbnail: bytes = b"") -> bytes:

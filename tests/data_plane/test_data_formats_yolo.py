@@ -118,6 +118,7 @@ def test_a_pipe_or_an_endless_label_file_refuses_its_image(yolo):
         ("names: {1: a, 2: b}", "names must be a list"),
         ("names: [1, 2]", "names must be a list"),
         ("nc: 3", "names must be a list"),
+        ("nc: 3\nnames: [a, b]", "nc must be the number of names, which are 2, got 3"),
         ("- " * 3000, "not valid YAML"),
         ("names: !!python/object/apply:os.system ['true']", "not valid YAML"),
         ("? {a: 1}\n: 2", "not valid YAML"),

@@ -17,6 +17,7 @@ from data_jpegs import (
     full_verdict,
     many_scans,
     picture,
+    png_header,
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -136,6 +137,7 @@ def test_scans_that_do_not_belong_to_the_picture_are_not_counted(tmp_path):
         (b"\0\0\0\x18ftypheic\0\0\0\0", "must be JPEG, PNG or WebP, got HEIC"),
         (b"\xff\xd8", "does not decode to its end: its header is broken"),
         (change_frame(PLAIN, height=65000, width=65000), "may have 178956970 pixels at most, got 65000 x 65000"),
+        (png_header(13000, 13000), "no plain JPEG may have 100000000 pixels at most, got 13000 x 13000"),
     ],
 )
 def test_what_is_no_usable_image_is_named(tmp_path, data, words):

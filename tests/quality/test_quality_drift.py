@@ -38,7 +38,11 @@ def note_of(report: dict) -> str:
 def test_without_an_earlier_version_the_check_says_so_and_passes(dataset, tmp_path):
     report = validate(dataset.path, None, tmp_path / "out")
     assert report["warnings"] == 0
-    assert note_of(report) == "there was no earlier version to compare with"
+    [drift] = [check for check in report["checks"] if check["name"] == "data_drift"]
+    assert drift["skipped"]
+    assert note_of(report) == "skipped: there was no earlier version to compare with"
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert f"{len(report['checks']) - 1} checks, 0 errors, 0 warnings, 1 not run." in page
 
 
 def test_the_same_version_has_not_drifted_however_it_is_named(dataset, tmp_path):

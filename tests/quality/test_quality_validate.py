@@ -25,9 +25,7 @@ REPO = Path(__file__).resolve().parents[2]
 
 
 def test_a_good_dataset_passes_every_check_quietly(dataset, source, tmp_path, capfd):
-    start = time.monotonic()
     report = validate(dataset.path, source, tmp_path / "out")
-    assert time.monotonic() - start < 30
     assert report["passed"]
     assert (report["errors"], report["warnings"]) == (0, 0), failed(report, "warning")
     assert {check["name"] for check in report["checks"] if not check["origin"]} == set(DEFAULTS)
@@ -201,7 +199,7 @@ def test_plain_pytest_runs_the_same_suite(dataset, source):
     assert "test_images_present" in done.stdout
     assert "03.jpg: not in the data folder" in done.stdout
     assert "checks/test_one_plate.py ." in done.stdout
-    assert "data_drift: there was no earlier version to compare with" in done.stdout
+    assert "data_drift: skipped: there was no earlier version to compare with" in done.stdout
 
 
 def test_plain_pytest_says_what_it_needs(dataset, source):

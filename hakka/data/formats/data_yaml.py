@@ -91,6 +91,8 @@ def read_data_yaml(listing: Listing, name: str) -> tuple[tuple[str, ...], Splits
         raise InvalidInput(
             f"{path}: names must be a list of class names, or a mapping 0, 1, … to them, got {short(names)}"
         )
+    if isinstance(content.get("nc"), int) and content["nc"] != len(names):
+        raise InvalidInput(f"{path}: nc must be the number of names, which are {len(names)}, got {content['nc']}")
     if len(set(names)) < len(names):
         raise InvalidInput(f"{path}: every class name may come once, got {short(sorted(names))}")
     return tuple(names), Splits(listing, name, content)
