@@ -75,17 +75,29 @@ def match_image(
     sizes, true_sizes = box_sizes(boxes, *shape), box_sizes(true_boxes, *shape)
     overlaps = np.where(labels[:, None] == true_labels[None, :], iou_matrix(boxes, true_boxes), 0.0)
     hits = np.zeros((len(scores), len(IOUS)), bool)
-    near = np.flatnonzero((overlaps >= IOUS[0] - 1e-10).any(axis=1))  # most detections are near nothing
+    near = _near(overlaps)
     for level, threshold in enumerate(IOUS):
-        taken = np.zeros(len(true_labels), bool)
-        for i in near:
-            free = np.where(taken, 0.0, overlaps[i])
-            if free.max() >= min(threshold, 1 - 1e-10):
-                found = len(free) - 1 - int(np.argmax(free[::-1]))  # the last of equals, as the reference does
-                taken[found] = hits[i, level] = True
+        taken: set[int] = set()
+        least = min(threshold, 1 - 1e-10)
+        for i, things in near.items():
+            found = next((j for overlap, j in things if overlap >= least and j not in taken), None)
+            if found is not None:
+                taken.add(found)
+                hits[i, level] = True
                 if level == 0:
                     sizes[i] = true_sizes[found]
     return ImageMatches(scores, labels, sizes, hits, true_labels, true_sizes)
+
+
+def _near(overlaps: Array) -> dict[int, list[tuple[float, int]]]:
+    """The detections that are near something, in their order: what it is, best first, and of equals the last.
+
+    ``overlaps`` is (n, m). Most detections are near nothing, and few things are near any, so lists are faster here.
+    """
+    near: dict[int, list[tuple[float, int]]] = {}
+    for i, j in np.argwhere(overlaps >= IOUS[0] - 1e-10).tolist():
+        near.setdefault(i, []).append((float(overlaps[i, j]), j))
+    return {i: sorted(things, reverse=True) for i, things in near.items()}
 
 
 def collect_matches(per_image: Sequence[ImageMatches], classes: int) -> Matches:
@@ -128,6 +140,30 @@ def average_precision(matches: Matches, weights: Array | None = None, levels: in
             at = np.searchsorted(recall[:, level], RECALL_POINTS, side="left")
             padded = np.append(precision[:, level], 0.0)
             result[c, level] = padded[np.minimum(at, len(padded) - 1)].mean()
+    return result
+
+
+def resampled_map50(matches: Matches, weights: Array) -> Array:
+    """mAP50 (draws,) of bootstrap draws: each row of ``weights`` (draws, images) says how often an image counts.
+
+    What ``average_precision`` and ``mean_ap`` give for each row, all draws at once; 0 where nothing is to be found.
+    """
+    order = np.argsort(-matches.score, kind="mergesort")
+    image, label, hit = matches.image[order], matches.label[order], matches.hit[order, 0]
+    total = weights @ matches.truth
+    known = total > 0
+    ap = np.zeros(total.shape)
+    for c in np.flatnonzero(known.any(axis=0)):
+        rows = label == c
+        weight = weights[:, image[rows]]
+        hits = np.flatnonzero(hit[rows])  # between two of them precision only falls, and recall stays
+        seen, right = np.cumsum(weight, axis=1)[:, hits], np.cumsum(weight[:, hits], axis=1)
+        precision = np.divide(right, seen, out=np.zeros_like(right), where=seen > 0)
+        precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        recall = right / np.maximum(total[:, c], 1)[:, None]
+        reached = np.searchsorted(RECALL_POINTS, recall, side="right")  # of the points at which precision is read
+        ap[:, c] = (precision * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALL_POINTS)
+    result: Array = np.where(known, ap, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     return result
 
 

@@ -228,7 +228,7 @@ def _progress(epochs: int, start: int) -> dict[str, Callable[[Any], None]]:
 
     ``start`` epochs were done before; the time left is judged by the others.
     """
-    state = {"begin": time.monotonic(), "line": time.monotonic(), "batch": 0.0, "open": 0.0}
+    state = {"begin": time.monotonic(), "line": time.monotonic(), "batch": 0.0}
 
     def say(text: str) -> None:
         state["line"] = time.monotonic()
@@ -243,7 +243,6 @@ def _progress(epochs: int, start: int) -> dict[str, Callable[[Any], None]]:
 
     def on_train_epoch_start(_trainer: Any) -> None:
         state["batch"] = 0
-        state["open"] = 1
 
     def on_train_batch_end(trainer: Any) -> None:
         state["batch"] += 1
@@ -253,9 +252,6 @@ def _progress(epochs: int, start: int) -> dict[str, Callable[[Any], None]]:
             say(f"epoch {trainer.epoch + 1}/{epochs}: {100 * state['batch'] / batches:.0f} %, {_left(done)} left")
 
     def on_fit_epoch_end(trainer: Any) -> None:
-        if not state["open"]:  # fires once more after the last epoch, for the best weights
-            return
-        state["open"] = 0
         metrics = {key: float(value) for key, value in trainer.metrics.items()}
         losses = {f"train_{k}": float(v) for k, v in trainer.label_loss_items(trainer.tloss, prefix="loss").items()}
         row = {

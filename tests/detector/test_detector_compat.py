@@ -19,19 +19,30 @@ def _python(code, **environ):
     return done.stdout.strip()
 
 
-def test_ultralytics_can_validate_here(tmp_path):
-    """Its validator imports torchvision and calls nms: two overlapping boxes become one."""
-    code = """
-import sys
+@pytest.fixture(scope="module")
+def said(tmp_path_factory):
+    """What a process says that has loaded ultralytics: two overlapping boxes after nms, and what is switched on."""
+    code = f"""
 from pathlib import Path
 from hakka.detector.torch_compat import load_ultralytics
-load_ultralytics(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("%s"))
+u = load_ultralytics(Path({str(tmp_path_factory.mktemp("config"))!r}))
 import torch, torchvision
 from ultralytics.models.yolo.detect import DetectionValidator
+from ultralytics.utils.events import events
 boxes = torch.tensor([[0, 0, 10, 10], [1, 1, 10, 10], [20, 20, 30, 30.0]])
 print(torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5).tolist())
-""" % (tmp_path / "config")
-    assert _python(code) == "[0, 2]"
+print(u.settings["sync"], u.settings["clearml"], u.settings["dvc"], u.settings["mlflow"], events.enabled)
+"""
+    return _python(code).splitlines()
+
+
+def test_ultralytics_can_validate_here(said):
+    """Its validator imports torchvision and calls nms: two overlapping boxes become one."""
+    assert said[0] == "[0, 2]"
+
+
+def test_every_integration_and_telemetry_of_ultralytics_is_off(said):
+    assert said[1] == "False False False False False"
 
 
 def test_nothing_is_done_twice_or_without_need():
@@ -45,43 +56,39 @@ print(first == (torch.version.cuda is None and "+cu" in torchvision.__version__)
     assert _python(code) == "True False"
 
 
-@pytest.mark.parametrize(
-    ("version", "cuda", "repaired"),
-    [
-        ("0.28.0+cu130", None, True),
-        ("0.28.0+cpu", None, False),
-        ("0.28.0", None, False),
-        ("0.28.0+cu130", "13.0", False),
-    ],
-)
-def test_only_a_cuda_torchvision_beside_a_cpu_torch_is_repaired(tmp_path, version, cuda, repaired):
-    """Against an installed-looking torchvision of each build, in a fresh interpreter."""
-    package = tmp_path / "torchvision"
-    package.mkdir()
+BUILDS = [
+    ("0.28.0+cu130", None, True),
+    ("0.28.0+cpu", None, False),
+    ("0.28.0", None, False),
+    ("0.28.0+cu130", "13.0", False),
+]
+
+
+def _install(folder, version):
+    """An installed-looking torchvision."""
+    package, info = folder / "torchvision", folder / "torchvision-0.28.0.dist-info"
+    package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
     (package / "extension.py").write_text("def _has_ops():\n    return False\n")
     (package / "version.py").write_text(f"__version__ = '{version}'\n")
-    info = tmp_path / "torchvision-0.28.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torchvision\nVersion: 0.28.0\n")
     (info / "RECORD").write_text("torchvision/__init__.py,,\ntorchvision/extension.py,,\ntorchvision/version.py,,\n")
+    return str(folder)
+
+
+def test_only_a_cuda_torchvision_beside_a_cpu_torch_is_repaired(tmp_path):
+    """Each pair in a process that has loaded torch, which takes seconds, and nothing of torchvision."""
+    pairs = [(_install(tmp_path / str(n), version), cuda) for n, (version, cuda, _) in enumerate(BUILDS)]
     code = f"""
-import sys
-sys.path.insert(0, {str(tmp_path)!r})
-import torch
-torch.version.cuda = {cuda!r}
+import os, sys, torch
 from hakka.detector.torch_compat import repair_torchvision
-print(repair_torchvision())
+for folder, cuda in {pairs!r}:
+    if os.fork() == 0:
+        sys.path.insert(0, folder)
+        torch.version.cuda = cuda
+        print(repair_torchvision(), flush=True)
+        os._exit(0)
+    os.wait()
 """
-    assert _python(code) == str(repaired)
-
-
-def test_every_integration_and_telemetry_of_ultralytics_is_off(tmp_path):
-    code = f"""
-from pathlib import Path
-from hakka.detector.torch_compat import load_ultralytics
-u = load_ultralytics(Path({str(tmp_path)!r}))
-from ultralytics.utils.events import events
-print(u.settings["sync"], u.settings["clearml"], u.settings["dvc"], u.settings["mlflow"], events.enabled)
-"""
-    assert _python(code) == "False False False False False"
+    assert _python(code).splitlines() == [str(repaired) for _, _, repaired in BUILDS]

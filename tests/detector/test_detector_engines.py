@@ -3,11 +3,12 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from hakka.detector import engine
+from hakka.detector import batching, engine
 from hakka.detector.batching import Batcher, choose_batch
 from hakka.detector.inference import Plan
 from hakka.detector.runtime import letterbox, load_detector
@@ -94,23 +95,33 @@ def test_a_batch_of_a_fixed_model_is_refused(fixed):
             load_detector(fixed, Plan(name, batch=4)).warm_up()
 
 
-def slow_runner(a_call: float, a_picture: float):
-    def run(squares):
-        time.sleep(a_call + a_picture * len(squares))
-        return squares.reshape(len(squares), -1)[:, :4].astype(np.float32)
-
-    return run
+def flat(squares):
+    return squares.reshape(len(squares), -1)[:, :4].astype(np.float32)
 
 
-def test_batches_are_chosen_where_they_win_and_not_where_they_do_not():
+@pytest.fixture
+def clock(monkeypatch):
+    """The time by which runners are measured, in seconds; it passes only where a test says so."""
+    now = SimpleNamespace(seconds=0.0)
+    monkeypatch.setattr(batching, "time", SimpleNamespace(perf_counter=lambda: now.seconds))
+    return now
+
+
+def test_batches_are_chosen_where_they_win_and_not_where_they_do_not(clock):
+    def slow_runner(a_call: float, a_picture: float):
+        def run(squares):
+            clock.seconds += a_call + a_picture * len(squares)
+            return flat(squares)
+
+        return run
+
     cheap_together, single, dear_together = slow_runner(0.01, 0), slow_runner(0, 0.01), slow_runner(0, 0.02)
     assert choose_batch(cheap_together, lambda _: cheap_together, size=8, streams=1, limit=8)[0] == 8
     assert choose_batch(single, lambda _: dear_together, size=8, streams=1, limit=8)[0] == 1
 
 
 def test_a_batch_that_answers_something_else_is_not_chosen():
-    runner = slow_runner(0.001, 0)
-    batch, why = choose_batch(runner, lambda _: lambda squares: runner(squares) + 1, size=8, streams=1, limit=4)
+    batch, why = choose_batch(flat, lambda _: lambda squares: flat(squares) + 1, size=8, streams=1, limit=4)
     assert (batch, why) == (1, "a batch gives other boxes than single pictures")
 
 

@@ -80,6 +80,15 @@ def test_without_a_margin_equal_models_rarely_take_each_others_place():
     assert sum(compare(new, old, params).promote for new, old in pairs) <= 5
 
 
+def test_a_model_that_finds_the_same_is_not_better():
+    params = replace(PARAMS, margin=0.0)
+    for rate in (0.7, 1.0):
+        decision = compare(_evaluation("b" * 12, rate), _evaluation("a" * 12, rate), params)
+        assert decision.numbers["difference_low"] == decision.numbers["difference_high"] == 0
+        assert not decision.promote
+    assert "does not rule out that it is worse" in decision.reason
+
+
 def test_the_luckiest_of_five_equal_variants_rarely_takes_the_champions_place():
     """The bootstrap of the gate over 400 runs at once, each image's score a number; without the correction it fails."""
     rng = np.random.default_rng(0)
