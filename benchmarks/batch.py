@@ -1,4 +1,4 @@
-"""``hakka predict FOLDER`` beside the bare loop of benchmarks.serving, on the same photos and model, in turns.
+"""``hakka predict FOLDER`` beside the bare loop of benchmarks.bare, on the same photos and model, in turns.
 
 python -m benchmarks.batch --model DIR --photos DIR [--rounds 3]. The model's own loading is in neither figure. On a
 machine that others use too, compare the CPU milliseconds a photo.
@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.serving import bare_loop
+from benchmarks.bare import bare_loop
 from hakka.batch import find_photos, predict_photos
 from hakka.cores import usable_cores
 from hakka.detector.inference import Plan

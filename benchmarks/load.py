@@ -4,17 +4,32 @@ It runs on the machine that it measures, so what it costs counts: about 40 µs a
 """
 
 import asyncio
+import base64
 import itertools
 import random
 import struct
 import time
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 import uvloop
 
+PREDICT = "/v1/models/hakka:predict"
 INFER = "/v2/models/hakka/infer"
+HUNG_SECONDS = 60.0  # after the last request: what is not answered by then counts as lost
+
+
+def v1_request(url: str, photo: bytes) -> bytes:
+    """The bytes of a v1 request for one photo."""
+    return json_request(url, PREDICT, {"instances": [{"image": {"b64": base64_text(photo)}}]})
+
+
+def v2_json_request(url: str, photo: bytes) -> bytes:
+    """The bytes of a v2 request for one photo in JSON."""
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [base64_text(photo)]}
+    return json_request(url, INFER, {"inputs": [tensor]})
 
 
 def v2_request(url: str, photo: bytes) -> bytes:
@@ -30,6 +45,23 @@ def v2_request(url: str, photo: bytes) -> bytes:
     )
     headers = f"Inference-Header-Content-Length: {len(head)}\r\nContent-Type: application/octet-stream"
     return post(url, INFER, headers, head + struct.pack("<I", len(photo)) + photo)
+
+
+def json_request(url: str, path: str, document: Any) -> bytes:
+    """The bytes of a POST of JSON."""
+    return post(url, path, "Content-Type: application/json", orjson.dumps(document))
+
+
+def upload_request(url: str, path: str, field: str, photo: bytes) -> bytes:
+    """The bytes of a POST of a JPEG as a browser's form sends it."""
+    head = f'--edge\r\nContent-Disposition: form-data; name="{field}"; filename="photo.jpg"\r\n'
+    body = f"{head}Content-Type: image/jpeg\r\n\r\n".encode() + photo + b"\r\n--edge--\r\n"
+    return post(url, path, "Content-Type: multipart/form-data; boundary=edge", body)
+
+
+def base64_text(photo: bytes) -> str:
+    """The photo as JSON takes it."""
+    return base64.b64encode(photo).decode()
 
 
 def post(url: str, path: str, headers: str, body: bytes) -> bytes:
@@ -61,13 +93,14 @@ class Load:
 
 
 class _Client(asyncio.Protocol):
-    """One kept connection with one request under way at most."""
+    """One kept connection with one request under way at most; ``body`` is that of the last answer."""
 
     def __init__(self) -> None:
         self.waiter: asyncio.Future[int] | None = None
         self._buffer = b""
         self._missing = 0
         self._status = 0
+        self.body = b""
         self.closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -81,6 +114,7 @@ class _Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._missing:
             self._missing -= len(data)
+            self.body += data
         else:
             self._buffer += data
             head, found, body = self._buffer.partition(b"\r\n\r\n")
@@ -88,7 +122,7 @@ class _Client(asyncio.Protocol):
                 return
             self._status = int(head[9:12])
             length = head.lower().split(b"content-length:")[1].split(b"\r\n")[0]
-            self._missing, self._buffer = int(length) - len(body), b""
+            self._missing, self._buffer, self.body = int(length) - len(body), b"", body
         if self._missing <= 0 and self.waiter is not None and not self.waiter.done():
             self._missing = 0
             self.waiter.set_result(self._status)
@@ -126,6 +160,26 @@ class _Pool:
         return client
 
 
+def answers_to(url: str, requests: list[bytes]) -> list[bytes]:
+    """The bodies of the answers to some requests, one after the other.
+
+    Raises:
+        SystemExit: one of them is refused.
+    """
+
+    async def main() -> list[bytes]:
+        address, bodies = urlsplit(url), []
+        _, client = await asyncio.get_running_loop().create_connection(_Client, address.hostname, address.port)
+        for request in requests:
+            status = await client.ask(request)
+            if status != 200:
+                raise SystemExit(f"{url} answered {status}: {client.body[:300]!r}")
+            bodies.append(client.body)
+        return bodies
+
+    return uvloop.run(main())
+
+
 def closed_loop(url: str, requests: list[bytes], callers: int, seconds: float) -> Load:
     """``callers`` callers who ask again as soon as they are answered."""
 
@@ -156,9 +210,11 @@ def open_loop(url: str, requests: list[bytes], rate: float, seconds: float, *, p
                 await asyncio.sleep(delay)
             tasks.append(asyncio.create_task(pool.ask(next(turn), load)))
             due += gaps.expovariate(rate) if poisson else 1 / rate
-        sent = time.perf_counter() - start
-        await asyncio.gather(*tasks)
-        load.seconds = sent
+        _, hung = await asyncio.wait(tasks, timeout=HUNG_SECONDS)
+        load.lost += len(hung)
+        for task in hung:
+            task.cancel()
+        load.seconds = time.perf_counter() - start
         return load
 
     return uvloop.run(main())

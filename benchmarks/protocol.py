@@ -1,7 +1,8 @@
 """A v2 request of 0.9 MB of pixels: ``python benchmarks/protocol.py MODEL_DIR [--repeats N]``.
 
 How long reading it takes here and in KServe's own code (the same bytes, one after the other in this process, the same
-pixels in the end), and how long a request takes from a client to a server of its own.
+pixels in the end), and how long a request takes from a client to a server of its own. What KServe and the protocols
+cost without a model is in ``overhead.py``.
 """
 
 import argparse

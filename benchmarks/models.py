@@ -1,0 +1,61 @@
+"""Model folders to measure: ``python benchmarks/models.py ARCHITECTURE SIZE OUT`` makes one with random weights.
+
+ARCHITECTURE is ultralytics' name of one, such as yolo26n. It finds nothing, but takes the time of a trained one.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from hakka.data.convert import convert  # noqa: E402
+from hakka.detector.checkpoint import save_checkpoint  # noqa: E402
+from hakka.detector.decode import decode_image  # noqa: E402
+from hakka.detector.export import export  # noqa: E402
+from hakka.detector.modelfile import digest_files, model_version, read_model_info  # noqa: E402
+from hakka.detector.quantize import quantize  # noqa: E402
+from hakka.detector.torch_compat import load_ultralytics  # noqa: E402
+from hakka.files import write_json  # noqa: E402
+from hakka.settings import read_settings  # noqa: E402
+
+CLASSES = 31
+
+
+def random_model(architecture: str, size: int, out: Path) -> None:
+    """Export an architecture as ``hakka export`` does."""
+    load_ultralytics(read_settings().home / "ultralytics")
+    from ultralytics.nn.tasks import DetectionModel
+
+    module = DetectionModel(f"{architecture}.yaml", nc=CLASSES, verbose=False)
+    module.names = {number: f"class_{number}" for number in range(CLASSES)}
+    with tempfile.TemporaryDirectory() as scratch:
+        checkpoint, dataset = Path(scratch) / "weights.safetensors", Path(scratch) / "dataset"
+        save_checkpoint(checkpoint, module, size)
+        convert(ROOT / "sample", dataset)
+        export(checkpoint, dataset, ROOT / "sample", out)
+
+
+def quantized_model(folder: Path, photos: Iterable[bytes], out: Path) -> Path:
+    """Write ``folder``'s model as INT8, calibrated on some photos, as ``hakka export`` does at that precision."""
+    info = read_model_info(folder)
+    out.mkdir()
+    for name in ("model.onnx", "weights.safetensors"):
+        shutil.copyfile(folder / name, out / name)
+    quantize(folder / "model.xml", out / "model.xml", map(decode_image, photos), info.imgsz)
+    files = digest_files(out)
+    version = model_version(files, info.names, info.imgsz)
+    write_json(out / "model.json", info.raw | {"precision": "int8", "files": files, "version": version})
+    return out
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("architecture")
+    parser.add_argument("size", type=int)
+    parser.add_argument("out", type=Path)
+    options = parser.parse_args()
+    random_model(options.architecture, options.size, options.out)
