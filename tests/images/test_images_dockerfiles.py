@@ -63,10 +63,26 @@ def test_an_image_installs_exactly_its_lock(name, target):
     runs = " ".join(rest for word, rest in libraries if word == "RUN")
     assert f"--no-deps --require-hashes -r /requirements/{locks[target]}.txt" in runs
     own = " ".join(rest for word, rest in chain(ROOT / name, target) if word == "RUN")
-    assert "pip" not in own
+    assert "pip install" not in own
     packages = re.findall(r"apt-get install --yes --no-install-recommends ([^&]*)", own)
     assert [name.strip() for name in packages] == (["git"] if target is None else [])
     assert own.count("apt-get install") == len(packages)
+
+
+@pytest.mark.parametrize(("name", "target"), TARGETS)
+def test_an_image_holds_no_pip_and_no_program_that_runs_as_another_user(name, target):
+    own = [rest for word, rest in chain(ROOT / name, target) if word == "RUN"]
+    removed = [index for index, run in enumerate(own) if "pip uninstall --yes" in run]
+    cleared = [index for index, run in enumerate(own) if "-perm /6000 -exec chmod a-s" in run]
+    installed = [index for index, run in enumerate(own) if "apt-get install" in run]
+    assert len(removed) == len(cleared) == 1
+    assert cleared > installed  # what was installed before is cleared too
+
+
+@pytest.mark.parametrize("target", [target for name, target in TARGETS if name == "Dockerfile.serve"])
+def test_an_environment_is_made_small_before_it_is_copied(target):
+    runs = [rest for word, rest in stages(ROOT / "Dockerfile.serve")[f"{target}-libraries"][1] if word == "RUN"]
+    assert runs[-1] == "sh /requirements/slim.sh /opt/hakka"
 
 
 def start_command(target: str) -> list[str]:
