@@ -89,7 +89,7 @@ def compare(folder: Path, images: int, repeats: int) -> None:
         ("convert_coco", "ultralytics convert_coco"),
         ("same work", "Hakka: the same work, every box checked"),
         ("convert", "Hakka: convert (also splits, index, digest, report)"),
-        ("limit", "limit: orjson.loads, create the files on two threads"),
+        ("limit", "limit: orjson.loads, create the files"),
     )
     print(f"  {'':<54}{'wall s':>8}{'CPU s':>8}{'x peer':>8}{'x limit':>9}")
     for name, title in rows:
@@ -141,7 +141,7 @@ def same_work(source: Path, out: Path, scans: dict[str, Scan]) -> None:
 
 @collector_paused()
 def limit(source: Path, out: Path, images: int) -> None:
-    """Parse the JSON, with no search for garbage meanwhile, and create as many files, on as many threads as Hakka."""
+    """Parse the JSON, with no search for garbage meanwhile, and create as many files."""
     orjson.loads((source / "annotations" / "instances.json").read_bytes())
     out.mkdir()
     content = b"0 0.50000000 0.50000000 0.25000000 0.25000000\n" * int(BOXES_PER_IMAGE)

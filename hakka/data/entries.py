@@ -96,6 +96,8 @@ def make_stems(images: Sequence[tuple[str, str]]) -> list[str]:
     plain = [_plain_stem(image) for image, _ in images]
     folded = [stem.lower() for stem in plain]
     count = Counter(folded)
+    if len(count) == len(plain):
+        return plain
     taken: set[str] = set()
     stems = []
     for (_, digest), stem, key in zip(images, plain, folded, strict=True):

@@ -10,9 +10,9 @@ import numpy as np
 from hakka.boxes import Array
 
 DIGITS = 8  # behind the point: half a unit is 5e-9 of the image side
-_UNIT = 10**DIGITS
 _STEP = 4096  # images whose text is in memory at a time
-_FOUR = np.frombuffer("".join(f"{i:04}" for i in range(10_000)).encode(), dtype=np.uint8).reshape(-1, 4)
+_FOUR = np.frombuffer("".join(f"{i:04}" for i in range(10_000)).encode(), dtype=np.uint32)  # four letters each
+_SHARE = np.dtype([*((name, np.uint8) for name in ("before", "whole", "point")), ("high", "u4"), ("low", "u4")])
 
 
 def label_texts(boxes: Array, starts: Sequence[int]) -> Iterator[bytes]:
@@ -31,24 +31,19 @@ def label_texts(boxes: Array, starts: Sequence[int]) -> Iterator[bytes]:
 def _format_lines(boxes: Array) -> tuple[bytes, Array]:
     """The lines of (n, 5) boxes, and (n + 1,) where each of them begins and the last one ends."""
     labels = boxes[:, 0].astype(np.int64)
-    units = np.rint(boxes[:, 1:] * _UNIT).astype(np.int64)
-    whole, rest = np.divmod(units, _UNIT)
     width = len(str(labels.max(initial=0)))
-    lines = np.empty((len(boxes), width + 4 * (3 + DIGITS) + 1), dtype=np.uint8)
-    for i in range(width):
-        lines[:, i] = ord("0") + labels // 10 ** (width - 1 - i) % 10
-    shares = np.full((len(boxes), 4, 3 + DIGITS), ord(" "), dtype=np.uint8)
-    shares[:, :, 1] = ord("0") + whole
-    shares[:, :, 2] = ord(".")
-    shares[:, :, 3:7] = _FOUR[rest // 10_000]
-    shares[:, :, 7:] = _FOUR[rest % 10_000]
-    lines[:, width:-1] = shares.reshape(len(boxes), 4 * (3 + DIGITS))
-    lines[:, -1] = ord("\n")
-    blank = np.zeros(lines.shape, dtype=bool)  # zeros before a class index
-    for i in range(width - 1):
-        blank[:, i] = labels < 10 ** (width - 1 - i)
-    ends = np.concatenate([[0], np.cumsum(lines.shape[1] - blank.sum(axis=1))])
-    return (lines[~blank] if width > 1 else lines).tobytes(), ends
+    lines = np.empty(len(boxes), dtype=[("label", np.uint8, (width,)), ("shares", _SHARE, (4,)), ("end", np.uint8)])
+    lengths = np.full(len(boxes), lines.itemsize)
+    for i, power in enumerate(10 ** np.arange(width)[::-1]):
+        is_blank = (labels < power) & (power > 1)  # a zero before a class index
+        lines["label"][:, i] = np.where(is_blank, 0, ord("0") + labels // power % 10)
+        lengths -= is_blank
+    shares = lines["shares"]
+    shares["before"], shares["point"], lines["end"] = ord(" "), ord("."), ord("\n")
+    high, low = np.divmod(np.rint(boxes[:, 1:] * 10**DIGITS).astype(np.uint32), np.uint32(10**4))
+    whole, high = np.divmod(high, np.uint32(10**4))
+    shares["whole"], shares["high"], shares["low"] = ord("0") + whole, _FOUR[high], _FOUR[low]
+    return lines.tobytes().replace(b"\0", b""), np.concatenate([[0], np.cumsum(lengths)])
 
 
 def write_files(folder: Path, contents: Iterable[tuple[str, bytes]]) -> None:

@@ -62,28 +62,30 @@ def place_boxes(images: Sequence[SourceImage], scans: Mapping[str, Scan]) -> Pla
 def _place(images: Sequence[SourceImage], scans: Sequence[Scan]) -> tuple[Array, Array, list[Finding]]:
     """The boxes of some images as ``Placed`` has them, how many each image has, and what there is to say."""
     counts = np.array([len(image.boxes) for image in images])
-    of_box = np.repeat(np.arange(len(images)), counts)
-    frames = np.array([[scan.width, scan.height] * 2 for scan in scans], dtype=float)[of_box]
-    boxes = np.concatenate([image.boxes for image in images])
-    corners = boxes[:, 1:]
     starts = np.concatenate([[0], counts.cumsum()]).tolist()
+    of_box = np.repeat(np.arange(len(images)), counts)
+    sides = np.array([[scan.width for scan in scans], [scan.height for scan in scans]], dtype=float)
+    frames = np.concatenate([sides, sides])[:, of_box]
+    boxes = np.concatenate([image.boxes for image in images])
+    corners = np.ascontiguousarray(boxes.T[1:])  # a row for each side is what numpy is fast at
     for i, (image, scan) in enumerate(zip(images, scans, strict=True)):
+        own = corners[:, starts[i] : starts[i + 1]]
         if image.unit == "shares":
-            corners[starts[i] : starts[i + 1]] *= frames[starts[i] : starts[i + 1]]
+            own *= frames[:, starts[i] : starts[i + 1]]
         elif image.size is not None and image.size != (scan.width, scan.height):
-            own = corners[starts[i] : starts[i + 1]]
-            own[:] = turn(own, scan.orientation, scan.height, scan.width)
+            own[:] = turn(own.T, scan.orientation, scan.height, scan.width).T
     clipped = np.clip(corners, 0, frames)
-    overhang = np.abs(clipped - corners).max(axis=1, initial=0)
-    visible = (clipped[:, 2:] - clipped[:, :2]).min(axis=1, initial=np.inf)
-    cut = overhang > TOLERANCE
+    visible = (clipped[2:] - clipped[:2]).min(axis=0, initial=np.inf)
+    cut = (np.abs(clipped - corners) > TOLERANCE).any(axis=0)
     gone = (visible < TOLERANCE) | (cut & (visible < LEAST_VISIBLE))
     findings = []
     for row in np.flatnonzero(cut | gone).tolist():
         image = images[of_box[row]]
         place = int(image.places[row - starts[of_box[row]]])
-        findings.append(_tell(image.image, place, corners[row], clipped[row], frames[row], gone=bool(gone[row])))
-    boxes[:, 1:] = xyxy_to_cxcywh(clipped, frames[:, 0], frames[:, 1])
+        findings.append(
+            _tell(image.image, place, *(of[:, row] for of in (corners, clipped, frames)), gone=bool(gone[row]))
+        )
+    boxes[:, 1:] = xyxy_to_cxcywh(clipped.T, frames[0], frames[1])
     return boxes[~gone], np.bincount(of_box[~gone], minlength=len(images)), findings
 
 

@@ -373,6 +373,13 @@ def test_a_pipe_is_passed_over_and_said_so(write_coco, tmp_path):
     assert "pipe.json: passed over: not a regular file" in reasons(report)
 
 
+def test_a_file_that_the_disk_does_not_give_is_named(source, tmp_path):
+    draw(source / "a.jpg", 1)
+    (source / "broken.json").symlink_to("/proc/self/mem")  # a regular file whose first bytes cannot be read
+    with pytest.raises(InvalidInput, match=r"broken\.json: .*not readable: Input/output error"):
+        convert(source, tmp_path / "out")
+
+
 def test_more_refusals_than_anyone_reads_are_told_as_one(write_coco, tmp_path, monkeypatch):
     monkeypatch.setattr(coco_boxes, "MOST_FINDINGS", 3)
     report = convert(write_coco(2, {0: [[1, 1, 5, 5], *[[1, 1, -5, 5]] * 9]}), tmp_path / "out")
@@ -478,9 +485,6 @@ def _account(source: Path) -> tuple:
     return images, read.names, read.findings, read.images_found, read.boxes_found
 
 
-NO_VALUES = coco_boxes.split_plain([])[1]
-
-
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(images=st.lists(IMAGE, max_size=5), boxes=st.lists(BOX, max_size=8), block=st.integers(100, 300))
 def test_column_by_column_one_by_one_and_in_pieces_are_the_same(three_images, images, boxes, block):
@@ -490,12 +494,80 @@ def test_column_by_column_one_by_one_and_in_pieces_are_the_same(three_images, im
     (three_images / "annotations.json").write_text(json.dumps(content))
     expected = _account(three_images)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coco_boxes, "split_plain", lambda values: (np.zeros(len(values), dtype=bool), NO_VALUES))
+        patch.setattr(coco_reader, "read_document", partial(read_document, part=block))
+        assert _account(three_images) == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coco_reader, "_READERS", {})
+        assert _account(three_images) == expected
+        patch.setattr(coco_boxes, "tabulate", lambda values, tabulate=coco_boxes.tabulate: tabulate(()))
         assert _account(three_images) == expected
     longest = max(len(json.dumps(value)) for value in [*good, *boxes])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(coco_reader, "read_document", partial(read_document, small=0, block=max(block, longest // 8)))
         assert _account(three_images) == expected
+
+
+PLAIN = '{"id": %d, "image_id": 1, "category_id": 10, "bbox": [1, 1, 9, 9], "note": %s}'
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        PLAIN % (7, '"}, {"'),
+        PLAIN % (7, '"é }] \\ud83d\\ude00"'),
+        PLAIN % (7, '[{"a": 1}, {"a": 1}]'),
+        PLAIN % (7, '{"a": 1, "a": 2}'),
+        PLAIN % (7, '1, "note": 1'),
+        PLAIN % (7, '1, "category_id": 20'),
+        PLAIN % (7, "7253918460027719"),
+        PLAIN % (7, '"\\ud800"'),
+        PLAIN % (7, "1, "),
+        PLAIN % (7, "01"),
+        PLAIN % (7, '"\x01"'),
+        PLAIN % (7, "[" * 2000 + "]" * 2000),
+        PLAIN % (2**63, "1"),
+        PLAIN.replace("[1, 1, 9, 9]", "[1, 1, -9, 9]") % (7, "1"),
+        PLAIN.replace("[1, 1, 9, 9]", "[-0, -0, 900, 9]") % (7, "1"),
+        PLAIN.replace("[1, 1, 9, 9]", "[1, 1, 9, 100000000000000000000]") % (7, "1"),
+        PLAIN.replace('"image_id"', '"im\\u0061ge_id"') % (7, "1"),
+        PLAIN.replace('"note"', '"iscrowd": 1, "note"') % (7, "1"),
+        '{"annotations": [{}]}',
+        "{}",
+        "",
+    ],
+)
+def test_elements_read_from_their_text_are_those_that_are_parsed(three_images, element):
+    elements = [PLAIN % (i, 1) for i in range(3)]
+    head = '{"images": [{"id": 1, "file_name": "a.jpg"}], "categories": '
+    for place in range(4):
+        inner = ", ".join([*elements[:place], element, *elements[place:]])
+        text = head + '[{"id": 10, "name": "apple"}], "annotations": [' + inner + "]}"
+        for spoilt in (text.encode(), text.encode().replace(b"note", b"n\xff")):
+            (three_images / "annotations.json").write_bytes(spoilt)
+            accounts = [_account_or_refusal(three_images, {}, 1)]
+            accounts += [_account_or_refusal(three_images, coco_reader._READERS, part) for part in (1, 200, 2**20)]
+            assert accounts[1:] == accounts[:1] * 3
+
+
+def test_only_the_list_of_the_file_itself_is_read_from_its_text(tmp_path):
+    path = tmp_path / "a.json"
+    elements = [json.loads(PLAIN % (i, i)) for i in range(5)]
+    path.write_text(json.dumps({"annotations": elements, "images": [{}]}, indent=1))
+    document = read_document(path, coco_reader._READERS, part=1)
+    assert [piece.table.ids.tolist() for piece in document.pieces("annotations")] == [[i] for i in range(5)]
+    for inner in ({"annotations": elements[:2]}, [{"annotations": elements[:2]}], {'"annotations': elements[:2]}):
+        path.write_text(json.dumps({"info": inner, "annotations": elements, "images": [{}]}))
+        document = read_document(path, coco_reader._READERS, part=1)
+        assert list(document.pieces("annotations")) == [elements]
+
+
+def _account_or_refusal(source: Path, readers: dict, part: int) -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coco_reader, "read_document", lambda path, _: read_document(path, readers, part=part))
+        try:
+            return _account(source)
+        except InvalidInput as error:
+            return str(error)
 
 
 def test_the_scan_itself_never_raises(tmp_path):

@@ -12,6 +12,7 @@ from hakka.data.findings import Finding, is_text, printable, refuse_image, short
 from hakka.data.formats.annotations import Annotations, SourceImage
 from hakka.data.formats.coco_boxes import Boxes, Columns
 from hakka.data.formats.coco_images import Images, Taken
+from hakka.data.formats.coco_table import read_alike
 from hakka.data.formats.coco_values import MOST_BOXES, MOST_IMAGES, Key, id_key
 from hakka.data.formats.json_lists import Document, read_document
 from hakka.data.formats.json_text import NotJson, find_repeated
@@ -20,6 +21,7 @@ from hakka.data.listing import Listing
 from hakka.errors import InvalidInput
 
 _MOST = {"images": MOST_IMAGES, "annotations": MOST_BOXES, "categories": MOST_IMAGES}
+_READERS = {"annotations": read_alike}
 _KEPT = 64 * 2**20  # bytes of JSON that stay in memory between looking and reading
 
 
@@ -75,7 +77,7 @@ def read_coco(listing: Listing, found: Found) -> Annotations:
 
 def _read(listing: Listing, name: str) -> Document:
     """Raises NotJson if it is no COCO."""
-    document = read_document(listing.source / name)
+    document = read_document(listing.source / name, _READERS)
     lists = document.lists()
     missing = [key for key in _MOST if key not in lists]
     if missing:
@@ -83,7 +85,7 @@ def _read(listing: Listing, name: str) -> Document:
     return document
 
 
-def _elements(document: Document, key: str) -> Iterator[list[Any]]:
+def _elements(document: Document, key: str) -> Iterator[Any]:
     """The pieces of one of the lists. Raises NotJson if there are too many elements."""
     length = 0
     for piece in document.pieces(key):

@@ -1,12 +1,12 @@
 """The list ``annotations`` of one COCO file: the boxes, and why others are refused.
 
-Plain elements, as nearly all are, are read column by column. Every other one is read by itself.
+Elements with numbers where numbers belong, as nearly all are, are read column by column, every other one by itself.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
-from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,13 @@ import numpy as np
 from hakka.boxes import Array
 from hakka.data.findings import Finding, refuse_box, short
 from hakka.data.formats.coco_images import Images
+from hakka.data.formats.coco_table import Alike, Table, tabulate
 from hakka.data.formats.coco_values import Key, id_key
 from hakka.data.formats.json_text import Repeated
 from hakka.data.formats.rle import segmentation_bounds
 from hakka.data.formats.shapes import LIMIT, number
 
 MOST_FINDINGS = 100_000  # boxes of one file that are told one by one
-_KEYS = ("id", "image_id", "category_id", "iscrowd", "bbox")
-_NUMBERS = frozenset({int, float})
-_OPTIONAL = frozenset({int, type(None)})
 
 
 @dataclass(frozen=True)
@@ -53,26 +51,24 @@ class Boxes:
         self.outlines = 0
         self._images = images
         self._classes = classes
-        self._index = {key: value for key, value in classes.items() if isinstance(value, int)}
         self._columns = _Growing()
         self._findings: list[tuple[int, Finding]] = []
         self._untold: list[tuple[int, str]] = []
         self._untold_boxes = 0
 
-    def add(self, values: Sequence[Any]) -> None:
+    def add(self, piece: Alike | list[Any]) -> None:
         """The next elements of the list."""
         start = self.found
-        self.found += len(values)
-        plain, raw = split_plain(values)
-        try:
-            good, columns = self._read_plain(raw, np.flatnonzero(plain) + start)
-        except OverflowError:  # an id of 64 bits without a sign
-            good, columns = np.zeros(int(plain.sum()), dtype=bool), _to_columns()
+        self.found += len(piece)
+        table = piece.table if isinstance(piece, Alike) else tabulate(piece)
+        good, columns = self._read_table(table, start)
         self._columns.add(columns)
-        plain[plain] = good
-        if not plain.all():
-            odd = [row for i in np.flatnonzero(~plain).tolist() for row in self._read_odd(start + i, values[i])]
-            self._columns.add(_to_columns(*zip(*odd, strict=True)) if odd else _to_columns())
+        odd = np.ones(len(piece), dtype=bool)
+        odd[table.places[good]] = False
+        if odd.any():
+            values = piece.parse() if isinstance(piece, Alike) else piece
+            rows = [row for i in np.flatnonzero(odd).tolist() for row in self._read_odd(start + i, values[i])]
+            self._columns.add(_to_columns(*zip(*rows, strict=True)) if rows else _to_columns())
 
     def finish(self) -> Columns:
         """All boxes, ordered by image, then by place; those that are there twice are refused."""
@@ -92,22 +88,28 @@ class Boxes:
             more = f" (and {self._untold_boxes - 1} more boxes that are refused are not told one by one)"
             yield Finding("refused", None, place, reason + more, boxes=self._untold_boxes)
 
-    def _read_plain(self, raw: "_Raw", places: Array) -> tuple[Array, Columns]:
-        """Which of the plain elements are good boxes, as a mask, and these boxes."""
-        count = len(places)
-        rows = np.fromiter(map(self._images.rows.get, raw.images, repeat(-1)), dtype=np.int32, count=count)
-        labels = np.fromiter(map(self._index.get, raw.categories, repeat(-1)), dtype=float, count=count)
-        bbox = np.fromiter(raw.sides, dtype=float, count=4 * count).reshape(-1, 4)
-        named = np.array([key is not None for key in raw.ids], dtype=bool)
-        ids = np.array(raw.ids if named.all() else [key or 0 for key in raw.ids], dtype=np.int64)
-        good = (rows >= 0) & (labels >= 0) & (np.abs(bbox) <= LIMIT).all(axis=1) & (bbox[:, 2:] > 0).all(axis=1)
+    def _read_table(self, table: Table, start: int) -> tuple[Array, Columns]:
+        """Which elements of the table are good boxes, as a mask, and these boxes."""
+        rows, labels = self._rows.find(table.images), self._labels.find(table.categories)
+        good = (rows >= 0) & (labels >= 0) & ~table.crowds
+        good &= (np.abs(table.boxes) <= LIMIT).all(axis=1) & (table.boxes[:, 2:] > 0).all(axis=1)
         if self._images.reasons:
             refused = np.zeros(len(self._images.paths) + 1, dtype=bool)
             refused[list(self._images.reasons)] = True
             good &= ~refused[rows]
-        bbox[:, 2:] += bbox[:, :2]
-        columns = Columns(rows, np.concatenate([labels[:, None], bbox], axis=1), places, ids, named)
+        corners = table.boxes + 0.0  # a zero has no sign
+        corners[:, 2:] += corners[:, :2]
+        boxes = np.concatenate([labels[:, None], corners], axis=1)
+        columns = Columns(rows, boxes, table.places + start, table.ids, table.named)
         return good, columns if good.all() else columns.take(good)
+
+    @cached_property
+    def _rows(self) -> "_Lookup":
+        return _Lookup(self._images.rows)
+
+    @cached_property
+    def _labels(self) -> "_Lookup":
+        return _Lookup(self._classes)
 
     def _read_odd(self, place: int, value: Any) -> Iterator[tuple[Any, ...]]:
         """Row, box, place, id and whether it has one; nothing if it is refused."""
@@ -187,39 +189,21 @@ class Boxes:
         return True
 
 
-@dataclass(frozen=True)
-class _Raw:
-    """The values of plain elements, a list for each key; ``sides`` are those of all boxes, four after four."""
+class _Lookup:
+    """The whole numbers that whole numbers stand for, for many at once."""
 
-    ids: Sequence[Any]
-    images: Sequence[int]
-    categories: Sequence[int]
-    sides: Sequence[float]
+    def __init__(self, numbers: Mapping[Key, int | str]) -> None:
+        pairs = sorted(
+            (key, value) for key, value in numbers.items() if isinstance(key, int) and isinstance(value, int)
+        )
+        self._keys = np.array([key for key, _ in pairs] or [0], dtype=np.int64)
+        self._values = np.array([value for _, value in pairs] or [-1], dtype=np.int32)
 
-
-def split_plain(values: Sequence[Any]) -> tuple[Array, _Raw]:
-    """(n,) mask of the elements that have what COCO asks for, numbers where numbers belong; and their values."""
-    raw = _extract(values)
-    if raw is not None:
-        return np.ones(len(values), dtype=bool), raw
-    plain = np.array([_extract([value]) is not None for value in values], dtype=bool)
-    chosen = [values[i] for i in np.flatnonzero(plain).tolist()]
-    return plain, _extract(chosen) or _Raw((), (), (), ())
-
-
-def _extract(values: Sequence[Any]) -> _Raw | None:
-    """The values of elements that are all plain; None if one is not, or if there are none."""
-    if set(map(type, values)) != {dict}:
-        return None
-    ids, images, categories, crowds, boxes = ([value.get(key) for value in values] for key in _KEYS)
-    if not (set(map(type, ids)) <= _OPTIONAL and set(map(type, crowds)) <= _OPTIONAL) or any(crowds):
-        return None
-    if set(map(type, images)) != {int} or set(map(type, categories)) != {int}:
-        return None
-    if set(map(type, boxes)) != {list} or set(map(len, boxes)) != {4}:
-        return None
-    sides = list(chain.from_iterable(boxes))
-    return _Raw(ids, images, categories, sides) if set(map(type, sides)) <= _NUMBERS else None
+    def find(self, keys: Array) -> Array:
+        """(n,) of what (n,) keys stand for, -1 for one that stands for nothing."""
+        places = np.searchsorted(self._keys[1:], keys, side="right")
+        found: Array = np.where(self._keys[places] == keys, self._values[places], -1)
+        return found
 
 
 def _corners(bbox: Any) -> tuple[float, ...] | str:
@@ -228,7 +212,7 @@ def _corners(bbox: Any) -> tuple[float, ...] | str:
     numbers = [side for item in bbox if (side := number(item)) is not None]
     if len(numbers) < 4:
         return f"bbox must hold finite numbers within ±{LIMIT:.0e}, got {short(bbox)}"
-    left, top, width, height = numbers
+    left, top, width, height = (side + 0.0 for side in numbers)  # a zero has no sign
     if width <= 0:
         return f"width must be > 0, got {width:g}"
     if height <= 0:

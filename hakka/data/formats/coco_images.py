@@ -1,8 +1,7 @@
 """The list ``images`` of one COCO file: which file each one means, its size, and why it is refused."""
 
-import posixpath
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hakka.data.findings import Finding, is_text, printable, refuse_image, short
@@ -10,6 +9,8 @@ from hakka.data.formats.coco_values import Key, id_key, read_size
 from hakka.data.formats.json_text import Repeated
 from hakka.data.formats.locate import Locator, source_split
 from hakka.data.formats.shapes import LIMIT
+
+_KEYS = ("id", "file_name", "width", "height")
 
 
 class Taken:
@@ -23,6 +24,14 @@ class Taken:
         """The place of the first row of the next file."""
         self._files.append(file)
         return (len(self._files) - 1) * 2**32
+
+    def take(self, paths: Sequence[str], place: int) -> bool:
+        """List paths that stand behind each other from a place on; False if one is there already."""
+        more = dict(zip(paths, range(place, place + len(paths)), strict=True))
+        if len(more) < len(paths) or not more.keys().isdisjoint(self.places):
+            return False
+        self.places |= more
+        return True
 
     def owner(self, path: str) -> str:
         """The element that listed a path, in words."""
@@ -50,8 +59,10 @@ class Images:
         self._names: dict[int, str] = {}  # of refused rows: what the file calls them
         self._same_size: dict[tuple[int, int], tuple[int, int]] = {}  # one object for a size that comes often
 
-    def add(self, values: Iterable[Any]) -> None:
+    def add(self, values: Sequence[Any]) -> None:
         """The next elements of the list."""
+        if self._add_plain(values):
+            return
         for value in values:
             row = len(self.paths)
             self.paths.append(None)
@@ -71,15 +82,33 @@ class Images:
         for row, (path, size) in enumerate(zip(self.paths, self.sizes, strict=True)):
             if path is None or row in self.reasons:
                 continue
-            folder = posixpath.dirname(path)
-            if of_file is None and folder not in of_folder:
-                of_folder[folder] = source_split(f"{folder}/_")
-            yield row, path, size, of_file or of_folder.get(folder)
+            folder = path[: path.rfind("/") + 1]
+            if folder not in of_folder:
+                of_folder[folder] = of_file or source_split(folder)
+            yield row, path, size, of_folder[folder]
 
     def findings(self) -> Iterator[Finding]:
         """A refusal for each image that is refused, with its boxes."""
         for row in sorted(self.reasons):
             yield refuse_image(self.name(row), self.reasons[row], self.refused_boxes[row])
+
+    def _add_plain(self, values: Sequence[Any]) -> bool:
+        """Add elements of which nothing is to be said but which file they mean, if all are such."""
+        if set(map(type, values)) != {dict}:
+            return False
+        ids, names, widths, heights = ([value.get(key) for value in values] for key in _KEYS)
+        if set(map(type, ids)) != {int} or set(map(type, names)) != {str} or not _are_sizes(widths, heights):
+            return False
+        paths = self._locator.locate_all(names, self.file)
+        rows = dict(zip(ids, range(len(self.paths), len(self.paths) + len(ids)), strict=True))
+        if paths is None or len(rows) < len(ids) or not rows.keys().isdisjoint(self.rows):
+            return False
+        if not (min(ids) >= -(2**63) and max(ids) < 2**63 and self._taken.take(paths, self._first + len(self.paths))):
+            return False
+        self.rows |= rows
+        self.paths += paths
+        self.sizes += [self._same_size.setdefault(size, size) for size in zip(widths, heights, strict=True)]
+        return True
 
     def _read(self, row: int, value: Any) -> str:
         """Fill the row; "" or the reason why it is refused, beginning with a separator."""
@@ -124,6 +153,13 @@ class Images:
             return f": width and height must be whole numbers from 1, got {short(width)} and {short(height)}"
         self.sizes[row] = self._same_size.setdefault(size, size)
         return ""
+
+
+def _are_sizes(widths: Sequence[Any], heights: Sequence[Any]) -> bool:
+    """Whether all are whole numbers of pixels."""
+    return {*map(type, widths), *map(type, heights)} == {int} and all(
+        min(sides) > 0 and max(sides) < LIMIT for sides in (widths, heights)
+    )
 
 
 def _place(row: int, file: str) -> str:

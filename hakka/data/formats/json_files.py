@@ -31,11 +31,7 @@ class Text:
         Raises:
             NotJson: the file cannot be read, or has become shorter.
         """
-        try:
-            self.file.seek(self.offset + start)
-            data = self.file.read(min(end, self.size) - start)
-        except OSError as error:
-            raise NotJson(f"not readable: {error.strerror or error}") from None
+        data = _read(self.file, min(end, self.size) - start, self.offset + start)
         if len(data) != min(end, self.size) - start:
             raise NotJson("not usable: the file changed while it was read")
         return data
@@ -49,7 +45,7 @@ def open_text(path: Path) -> Iterator[Text]:
         NotJson: not a regular file, one that cannot be read, or no text of its encoding.
     """
     with _open_regular(path) as file:
-        encoding = json.detect_encoding(file.read(4))
+        encoding = json.detect_encoding(_read(file, 4))
         if encoding in ("utf-8", "utf-8-sig"):
             mark = len(codecs.BOM_UTF8) if encoding == "utf-8-sig" else 0
             yield Text(file, mark, os.fstat(file.fileno()).st_size - mark)
@@ -68,13 +64,22 @@ def _open_regular(path: Path) -> IO[bytes]:
         raise NotJson(f"not readable: {error.strerror or error}") from None
 
 
+def _read(file: IO[bytes], size: int, start: int | None = None) -> bytes:
+    try:
+        if start is not None:
+            file.seek(start)
+        return file.read(size)
+    except OSError as error:
+        raise NotJson(f"not readable: {error.strerror or error}") from None
+
+
 def _recode(file: IO[bytes], copy: IO[bytes], encoding: str) -> int:
     """Write the UTF-8 form of a text; gives its length."""
     decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
     file.seek(0)
     length = 0
     try:
-        while data := file.read(_STEP):
+        while data := _read(file, _STEP):
             text = decoder.decode(data)
             if length == 0 and text.lstrip("\ufeff \t\r\n")[:1] not in ("{", "["):
                 raise NotJson(f"not valid JSON: a text in {encoding} that begins with {text[:1]!r}")

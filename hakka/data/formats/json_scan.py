@@ -16,6 +16,7 @@ from hakka.data.formats.json_text import TOO_DEEP, NotJson
 LONGEST = 16  # blocks that one element, or all that is in no list, may have
 DEEPEST = 500  # brackets around one place
 MOST_LISTS = 10_000
+MOST_ELEMENTS = 24_000_000  # of all lists, those that are objects or lists
 
 _QUOTE, _SLASH, _OPEN, _OPEN_LIST, _CLOSE, _BAD = range(1, 7)
 _MARKS = {'"': _QUOTE, "\\": _SLASH, "{": _OPEN, "[": _OPEN_LIST, "}": _CLOSE, "]": _CLOSE}
@@ -38,7 +39,8 @@ def scan_text(text: Text, block: int) -> Layout:
 
     Raises:
         NotJson: it begins with something else than an object, or is found to be no JSON; or it is nested deeper than
-            500 brackets, has a longer element or frame than 16 blocks, or more than 10,000 lists.
+            500 brackets, has a longer element or frame than 16 blocks, more than 10,000 lists, or 24,000,000
+            objects in them.
     """
     end = text.read(max(0, text.size - block), text.size).rstrip()[-1:]
     if end not in (b"", b"}"):
@@ -63,6 +65,7 @@ class _Scan:
         self.layout = Layout()
         self.depth = 0
         self.quoted = False
+        self._elements = 0
         self._escape = False
         self._list: list[tuple[int, int]] | None = None
         self._since = 0  # where the piece begins
@@ -116,6 +119,9 @@ class _Scan:
         for i in np.flatnonzero(opened | ((depths == 1) & (steps == -1))).tolist():
             self._open(int(places[i]) + 1) if opened[i] else self._close(int(places[i]))
         cuts = places[(depths == 2) & (steps == -1)]
+        self._elements += len(cuts)
+        if self._elements > MOST_ELEMENTS:
+            raise NotJson(f"not usable JSON: more than {MOST_ELEMENTS:,} objects in its lists")
         if self._list is not None and len(cuts) and cuts[-1] >= self._since:
             self._cut(int(cuts[-1]) + 1)
 

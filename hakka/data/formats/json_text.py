@@ -10,6 +10,7 @@ import orjson
 from hakka.data.findings import printable, short
 
 TOO_DEEP = "not usable JSON: nested too deep"
+MOST_VALUES = 4_000_000  # values of a text that is parsed at once, about 500 MB of Python objects
 _MOST_DIGITS = 20  # of a number of 64 bits, with its sign
 _SPACES = np.frombuffer(b" \t\r\n", dtype=np.uint8)
 _SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
@@ -49,7 +50,13 @@ def parse_json(text: bytes, start: int = 0) -> Any:
 
 
 def _has_single_keys(value: Any, text: bytes) -> bool:
-    """Whether surely no key comes twice in one object: the text has no more keys than the objects.
+    """Whether surely no key comes twice in one object: the text has no more keys than the objects."""
+    most = count_most_keys(text)
+    return most == 0 or most == _count_upper_keys(value) or most == _count_keys(value)
+
+
+def count_most_keys(text: bytes) -> int:
+    """How many keys the objects of a text have, or more.
 
     A quote with a colon behind it ends a key, or is in the middle of a string: counting them never gives too few.
     """
@@ -58,7 +65,22 @@ def _has_single_keys(value: Any, text: bytes) -> bool:
     most = int((before == ord('"')).sum())
     if np.isin(before, _SPACES).any():
         most += len(_SPACED_COLON.findall(text))
-    return most == 0 or most == _count_upper_keys(value) or most == _count_keys(value)
+    return most
+
+
+def has_many_values(text: bytes) -> bool:
+    """Whether a text, if it is JSON, has more than ``MOST_VALUES`` values."""
+    return len(text) > MOST_VALUES and count_values(text) > MOST_VALUES
+
+
+def count_values(text: bytes) -> int:
+    """At least how many values a text has, if it is JSON."""
+    return sum(count_letter(text, mark) for mark in ",[{")
+
+
+def count_letter(text: bytes, letter: str) -> int:
+    """How often an ASCII letter comes; faster than ``bytes.count`` where it comes often."""
+    return int(np.count_nonzero(np.frombuffer(text, dtype=np.uint8) == ord(letter)))
 
 
 def _count_upper_keys(value: Any) -> int:

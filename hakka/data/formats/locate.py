@@ -3,6 +3,7 @@
 import re
 import sys
 from bisect import bisect_left
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import PurePosixPath
 
@@ -48,6 +49,17 @@ class Locator:
             if folder + name in self._files:
                 return folder + name, ""
         return self._by_ending(name)
+
+    def locate_all(self, file_names: Sequence[str], annotation_file: str) -> list[str] | None:
+        """The files of names that all are plain and mean a file in the same folder; None if that is not so."""
+        letters = "".join(file_names)
+        if not letters.isascii() or "\\" in letters or ":" in letters:
+            return None
+        for folder in self._folders(annotation_file):
+            paths = [path for name in file_names if (path := self._files.get(folder + name)) is not None]
+            if paths:
+                return paths if len(paths) == len(file_names) and "".join(paths).isascii() else None
+        return None
 
     def _folders(self, annotation_file: str) -> list[str]:
         if annotation_file not in self._folder_cache:

@@ -1,0 +1,153 @@
+"""Elements of ``annotations`` as columns: from parsed values, or straight from the text where all of them are alike."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from hakka.boxes import Array
+from hakka.data.formats.json_text import Repeated, count_letter, count_most_keys, parse_json
+
+_KEYS = ("id", "image_id", "category_id", "iscrowd", "bbox")
+_NEEDED = frozenset({"image_id", "category_id", "bbox"})
+_KINDS: dict[str, Any] = dict.fromkeys(_KEYS, int) | {"bbox": tuple[float, float, float, float]}
+_MOST_KEYS = 32  # of an element
+_LONGEST = 2**16  # bytes of the first element
+_NUMBERS = frozenset({int, float})
+_OPTIONAL = frozenset({int, type(None)})
+
+
+@dataclass(frozen=True)
+class Table:
+    """Elements that have numbers where numbers belong.
+
+    ``places`` (n,) is where they stand in their piece, ``ids`` (n,) are 0 where ``named`` (n,) is False, ``boxes``
+    (n, 4) are left, top, width, height, and ``crowds`` (n,) says which mark a crowd.
+    """
+
+    places: Array
+    ids: Array
+    named: Array
+    images: Array
+    categories: Array
+    boxes: Array
+    crowds: Array
+
+
+@dataclass(frozen=True)
+class Alike:
+    """A piece whose elements all have numbers where numbers belong: their table, and the text that they stand in."""
+
+    table: Table
+    text: bytes
+
+    def __len__(self) -> int:
+        return len(self.table.places)
+
+    def parse(self) -> list[Any]:
+        """The elements one by one."""
+        values: list[Any] = parse_json(self.text)
+        return values
+
+
+def read_alike(text: bytes) -> Alike | None:
+    """The elements in the text of a list, if all have the keys of the first, once, and numbers where numbers belong.
+
+    Whatever it takes, ``parse_json`` takes too, and it means the same. None stands for everything else.
+    """
+    try:
+        if not text.isascii():
+            text.decode()  # the decoder does not look into the strings that it passes over
+        keys = frozenset(_first_element(text))
+        rows = _make_decoder(keys).decode(text)
+        table = _make_table(np.arange(len(rows)), [list(map(attrgetter(key), rows)) for key in _KEYS])
+    except (ValueError, OverflowError, RecursionError):  # what msgspec refuses is a ValueError
+        return None
+    if _may_repeat(text, len(rows) * len(keys)) and any(type(value) is Repeated for value in parse_json(text)):
+        return None
+    return Alike(table, text)
+
+
+def _may_repeat(text: bytes, keys: int) -> bool:
+    """Whether a text may have more than so many keys, of which it has at least as many."""
+    return count_letter(text, ":") > keys and count_most_keys(text) > keys
+
+
+def tabulate(values: Sequence[Any]) -> Table:
+    """The elements, of parsed ones, that have numbers where numbers belong."""
+    try:
+        columns = _extract(values)
+        if columns is not None:
+            return _make_table(np.arange(len(values)), columns)
+        places = [i for i, value in enumerate(values) if _extract([value]) is not None]
+        return _make_table(np.array(places), _extract([values[i] for i in places]) or _NOTHING)
+    except OverflowError:  # an id of 64 bits without a sign
+        return _make_table(np.arange(0), _NOTHING)
+
+
+def _first_element(text: bytes) -> dict[str, Any]:
+    """Raises ValueError if the text does not begin with a list of objects, or its first one is very long."""
+    start = text[:_LONGEST].decode(errors="ignore").lstrip("[ \t\r\n")
+    value = json.JSONDecoder().raw_decode(start)[0]
+    if not isinstance(value, dict):
+        raise ValueError("no object")
+    return value
+
+
+@lru_cache(maxsize=32)
+def _make_decoder(keys: frozenset[str]) -> msgspec.json.Decoder[list[Any]]:
+    """A decoder of lists of objects that have these keys and no others.
+
+    Raises:
+        ValueError: the keys are not those of a box, or too many, or no text.
+    """
+    if not keys >= _NEEDED or len(keys) > _MOST_KEYS:
+        raise ValueError("not the keys of a box")
+    names = {f"passed_{i}": key for i, key in enumerate(sorted(keys - _KINDS.keys()))}
+    present = [(key, kind) for key, kind in _KINDS.items() if key in keys]
+    missing = [(key, None, None) for key in _KINDS if key not in keys]
+    fields: Any = [*present, *((name, msgspec.Raw) for name in names), *missing]
+    element: Any = msgspec.defstruct("Element", fields, rename=names, forbid_unknown_fields=True, gc=False)
+    return msgspec.json.Decoder(list[element])
+
+
+def _extract(values: Sequence[Any]) -> list[list[Any]] | None:
+    """The columns of elements that all have numbers where numbers belong; None if one has not, or there are none."""
+    if set(map(type, values)) != {dict}:
+        return None
+    columns = ids, images, categories, crowds, boxes = [[value.get(key) for value in values] for key in _KEYS]
+    if not (set(map(type, ids)) <= _OPTIONAL and set(map(type, crowds)) <= _OPTIONAL):
+        return None
+    if set(map(type, images)) != {int} or set(map(type, categories)) != {int}:
+        return None
+    if set(map(type, boxes)) != {list} or set(map(len, boxes)) != {4}:
+        return None
+    return columns if set(map(type, chain.from_iterable(boxes))) <= _NUMBERS else None
+
+
+def _make_table(places: Array, columns: Sequence[Sequence[Any]]) -> Table:
+    """``columns`` are those of ``_KEYS``. Raises OverflowError for a number of more than 64 bits."""
+    ids, images, categories, crowds, boxes = columns
+    count = len(places)
+    named = np.ones(count, dtype=bool)
+    if None in ids:
+        named[:] = [value is not None for value in ids]
+        ids = [value or 0 for value in ids]
+    return Table(
+        places=places.astype(np.int64),
+        ids=np.fromiter(ids, dtype=np.int64, count=count),
+        named=named,
+        images=np.fromiter(images, dtype=np.int64, count=count),
+        categories=np.fromiter(categories, dtype=np.int64, count=count),
+        boxes=np.fromiter(chain.from_iterable(boxes), dtype=float, count=4 * count).reshape(-1, 4),
+        crowds=np.fromiter(map(bool, crowds), bool, count) if any(crowds) else np.zeros(count, dtype=bool),
+    )
+
+
+_NOTHING: tuple[tuple[Any, ...], ...] = ((),) * len(_KEYS)
