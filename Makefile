@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= sample
+WORKERS ?= auto
 export DO_NOT_TRACK = 1
 
 .DEFAULT_GOAL := help
@@ -27,8 +28,8 @@ app: $(VENV)/run ## only the web app
 compile: $(VENV)/run ## write pipelines/hakka-training.yaml for the Kubeflow Pipelines dashboard
 	@exec $(BIN)/hakka compile
 
-test: $(VENV)/dev ## run the tests
-	@exec $(BIN)/python -m pytest --timeout=600
+test: $(VENV)/dev ## run the tests, a worker a core (or WORKERS=number)
+	@exec $(BIN)/python -m pytest --timeout=600 --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
 lint: $(VENV)/dev ## ruff and mypy
 	$(BIN)/ruff check .

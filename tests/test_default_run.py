@@ -1,4 +1,7 @@
-"""The default run from end to end, as ``make run`` does it: sample, starter, and the figures of the README."""
+"""The default run from end to end, as ``make run`` does it: sample, starter, and the figures of the README.
+
+It runs with the network refused and every attempt recorded: there must be none.
+"""
 
 import base64
 import io
@@ -17,30 +20,49 @@ from hakka.data.sample import JPEG_QUALITY, draw_scene, load_cutouts
 from tests.serving.server import running_server
 
 ROOT = Path(__file__).resolve().parents[1]
+GUARD = Path(__file__).resolve().parent / "network_guard"
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
+    """A home where nothing was kept by any library."""
     home = tmp_path_factory.mktemp("default") / "home"
-    return {**os.environ, "HAKKA_HOME": str(home), "HAKKA_ENDPOINT": "http://127.0.0.1:9"}
-
-
-def _hakka(environment, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "hakka", *arguments],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=580,
-    )
+    home.mkdir()
+    return {**os.environ, "HAKKA_HOME": str(home), "HOME": str(home), "HAKKA_ENDPOINT": "http://127.0.0.1:9"}
 
 
 @pytest.fixture(scope="module")
-def first(environment):
-    done = _hakka(environment, "run", "--data", "sample", "--json")
+def guarded(environment, tmp_path_factory):
+    """That home, and a file with a line for each attempt to leave this machine, which is refused."""
+    record = tmp_path_factory.mktemp("guard") / "record"
+    record.touch()
+    path = os.pathsep.join([str(GUARD), str(ROOT)])
+    return {**environment, "PYTHONPATH": path, "HAKKA_NETWORK_RECORD": str(record)}, record
+
+
+def _python(environment, *arguments):
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=580
+    )
+
+
+def _hakka(environment, *arguments):
+    return _python(environment, "-m", "hakka", *arguments)
+
+
+@pytest.fixture(scope="module")
+def first(guarded):
+    done = _hakka(guarded[0], "run", "--data", "sample", "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_no_step_looks_for_the_network(first, guarded):
+    environment, record = guarded
+    assert record.read_text() == ""
+    code = "import urllib.request; urllib.request.urlopen('http://192.0.2.1/', timeout=1)"
+    assert "network guard" in _python(environment, "-c", code).stderr, "the guard must see what leaves the machine"
+    assert "192.0.2.1" in record.read_text()
 
 
 def test_it_ends_with_a_promoted_detector_that_is_good_enough(first):

@@ -13,15 +13,10 @@ import httpx
 import pytest
 
 from hakka.registry import promote
+from tests.ports import free_port
 from tests.serving.tiny_model import build_model_folder, register_model
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture
@@ -29,8 +24,8 @@ def environment(tmp_path):
     return {
         **os.environ,
         "HAKKA_HOME": str(tmp_path / "home"),
-        "HAKKA_PORT": str(_free_port()),
-        "HAKKA_APP_PORT": str(_free_port()),
+        "HAKKA_PORT": str(free_port()),
+        "HAKKA_APP_PORT": str(free_port()),
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -84,7 +79,7 @@ def _alive(pid):
 
 
 def _wait_gone(pids):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while any(map(_alive, pids)):
         assert time.monotonic() < deadline, "a server is still there"
         time.sleep(0.1)

@@ -43,7 +43,10 @@ def load_ultralytics(config: Path) -> ModuleType:
     logging.getLogger("matplotlib.font_manager").setLevel(logging.WARNING)  # it tells of its font cache once
     _provide_label_font(config / "Ultralytics")
     repair_torchvision()
+    pillow: Any = importlib.import_module("PIL.Image")
+    opening = pillow.open
     ultralytics = importlib.import_module("ultralytics")
+    pillow.open = opening  # with theirs a file that is no image would be told as a missing HEIC library
     # Every tracker that ultralytics finds installed would fire by itself; Hakka does its own tracking.
     integrations = ("clearml", "comet", "dvc", "hub", "mlflow", "neptune", "raytune", "tensorboard", "wandb")
     quiet = {name: False for name in (*integrations, "sync") if name in ultralytics.settings}

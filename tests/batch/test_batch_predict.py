@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from tests.object_store import make_bucket, running_store, store_environment
 from tests.serving.tiny_model import build_model_folder
 
 ROOT = Path(__file__).resolve().parents[2]
-PHOTOS = 100  # some five parts
+PHOTOS = 100  # six parts
 GOOD = ["a.jpg", "b.png", "inner/c.webp", "inner/d.JPG"]
 
 
@@ -32,8 +31,8 @@ def model(tmp_path_factory):
 def start(tmp_path, model):
     """Starts ``hakka predict`` in an empty folder."""
 
-    def run(*arguments, model=model):
-        command = [sys.executable, "-m", "hakka", "predict", *map(str, arguments), "--model", str(model)]
+    def run(*arguments, program=("-m", "hakka")):
+        command = [sys.executable, *program, "predict", *map(str, arguments), "--model", str(model)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "HAKKA_HOME": str(tmp_path / "home")}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         return subprocess.Popen(command, cwd=tmp_path, env=environment, **pipes)
@@ -45,8 +44,8 @@ def start(tmp_path, model):
 def predict(start):
     """Runs it to its end: exit code, stdout and stderr."""
 
-    def run(*arguments, **options):
-        process = start(*arguments, **options)
+    def run(*arguments):
+        process = start(*arguments)
         out, err = process.communicate(timeout=120)
         return process.returncode, out, err
 
@@ -153,28 +152,39 @@ def write_many(folder, count):
     (folder / "0007.jpg").write_bytes(b"broken")
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(start, predict, tmp_path, tmp_path_factory):
-    slow = build_model_folder(tmp_path_factory.mktemp("slow") / "model", work=1)
+ENDED = """
+import os, sys
+from hakka.__main__ import start
+number, parts, replace = int(sys.argv[1]), int(sys.argv[2]), os.replace
+def end_in_mid_part(source, target):
+    global parts
+    if "part-" in str(target):
+        parts -= 1
+        if parts < 0:
+            os.kill(os.getpid(), number)
+    replace(source, target)
+os.replace = end_in_mid_part
+del sys.argv[1:3]
+sys.exit(start())
+"""
+
+
+def test_a_run_that_is_ended_goes_on_and_gives_the_same_bytes(start, predict, tmp_path):
+    """The signals come when two more parts are whole, and the next one is written but has no name yet."""
     write_many(tmp_path / "photos", PHOTOS)
     parts = tmp_path / "found.parquet.parts"
-    kept = 0
-    for sig in (signal.SIGKILL, signal.SIGINT):
-        process = start("photos", "--out", "found.parquet", model=slow)
-        deadline = time.monotonic() + 60
-        while len(list(parts.glob("part-*"))) <= kept and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(sig)
+    for number, code, kept in ((signal.SIGKILL, -9, 2), (signal.SIGINT, 130, 4)):
+        process = start("photos", "--out", "found.parquet", program=("-c", ENDED, str(int(number)), "2"))
         _, err = process.communicate(timeout=60)
-        assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130}[sig]
-        kept = len(list(parts.glob("part-*")))
-        assert kept
+        assert process.returncode == code
+        assert len(list(parts.glob("part-*"))) == kept
         assert not (tmp_path / "found.parquet").exists()
     assert "the same command goes on" in err
-    code, out, _ = predict("photos", "--out", "found.parquet", "--json", model=slow)
+    code, out, _ = predict("photos", "--out", "found.parquet", "--json")
     assert code == 1
     assert 0 < json.loads(out)["kept"] < PHOTOS
     assert not parts.exists()
-    assert predict("photos", "--out", "whole.parquet", model=slow)[0] == 1
+    assert predict("photos", "--out", "whole.parquet")[0] == 1
     assert (tmp_path / "found.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     assert pq.read_table(tmp_path / "whole.parquet").num_rows == PHOTOS
 

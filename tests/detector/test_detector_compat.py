@@ -21,9 +21,11 @@ def _python(code, **environ):
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory):
-    """What a process says that has loaded ultralytics: two overlapping boxes after nms, and what is switched on."""
+    """What a process says that has loaded ultralytics: boxes after nms, what is switched on, what is no image."""
     code = f"""
+import io
 from pathlib import Path
+from PIL import Image
 from hakka.detector.torch_compat import load_ultralytics
 u = load_ultralytics(Path({str(tmp_path_factory.mktemp("config"))!r}))
 import torch, torchvision
@@ -32,6 +34,10 @@ from ultralytics.utils.events import events
 boxes = torch.tensor([[0, 0, 10, 10], [1, 1, 10, 10], [20, 20, 30, 30.0]])
 print(torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5).tolist())
 print(u.settings["sync"], u.settings["clearml"], u.settings["dvc"], u.settings["mlflow"], events.enabled)
+try:
+    Image.open(io.BytesIO(b"no image"))
+except Exception as error:
+    print(type(error).__name__)
 """
     return _python(code).splitlines()
 
@@ -43,6 +49,10 @@ def test_ultralytics_can_validate_here(said):
 
 def test_every_integration_and_telemetry_of_ultralytics_is_off(said):
     assert said[1] == "False False False False False"
+
+
+def test_what_is_no_image_is_still_said_to_be_none(said):
+    assert said[2] == "UnidentifiedImageError"
 
 
 def test_nothing_is_done_twice_or_without_need():

@@ -1,6 +1,5 @@
 """The prediction log in an object store: a real S3 server on loopback, also while it is away."""
 
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from hakka.monitor.merging import merge_day
 from hakka.monitor.storage import open_storage
 from hakka.monitor.upkeep import remove_old_days
 from tests.object_store import forget_stores, make_bucket, running_store, store_environment
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -87,9 +87,7 @@ def test_the_serve_image_has_no_s3fs_and_does_the_same(url):
 
 
 def test_rows_wait_in_memory_until_the_store_is_back(monkeypatch):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     for name, value in store_environment(f"http://127.0.0.1:{port}").items():
         monkeypatch.setenv(name, value)
     forget_stores()
