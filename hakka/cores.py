@@ -15,7 +15,7 @@ def usable_cores(root: Path = Path("/")) -> int:
     1.5 cores make 2 threads, because half a core would stay idle otherwise; 2.3 make 2, because a third thread would
     have all of them stopped for most of each period. ``root`` is where ``/proc`` and ``/sys`` are.
     """
-    affinity = len(os.sched_getaffinity(0))
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = cpu_limit(root)
     return affinity if limit is None else max(1, min(affinity, int(limit + 0.5)))
 

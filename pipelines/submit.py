@@ -10,14 +10,17 @@ import urllib.request
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hakka.detector.search import check_plan
+from hakka.detector.train import TrainParams
+from hakka.detector.variants import VariantParams
 from hakka.errors import InvalidInput, Unavailable
+from hakka.params import read_section
 from hakka.run import new_run_id
 from pipelines.compiling import compile_training, read_parameters
 
@@ -118,8 +121,9 @@ def parse_arguments(pairs: list[str]) -> dict[str, Any]:
         if not equals or name not in known:
             raise InvalidInput(f"--param: must be name=value with a name of {', '.join(known)}, got {pair!r}")
         arguments[name] = _typed(f"--param {name}", value, known[name]["parameterType"])
-    if "variants" in arguments or "trials" in arguments:
-        check_plan({}, arguments.get("variants", []), arguments.get("trials"))
+    own = {part.name: arguments[part.name] for part in fields(TrainParams) if part.name in arguments}
+    listed = read_section(VariantParams, "variants", latency_budget_ms=arguments.get("latency_budget_ms"))
+    check_plan(own, arguments.get("variants", listed.settings), arguments.get("trials"))
     return arguments
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -109,9 +110,10 @@ class Versions:
         self._thread.start()
 
     def _poll(self, seconds: float) -> None:
-        thread = threading.get_native_id()
-        # From where it is: a server that was started with less priority may not give a thread of it more.
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + LOADING_NICE)
+        if sys.platform == "linux":  # where a thread has a priority of its own
+            thread = threading.get_native_id()
+            # From where it is: a server that was started with less priority may not give a thread of it more.
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + LOADING_NICE)
         while not self._stop.wait(seconds):
             self.refresh()
 

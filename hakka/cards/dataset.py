@@ -91,10 +91,7 @@ def _classes(conversion: Record) -> str:
 
 
 def _checks(validation: Record, checks: Sequence[Record]) -> list[str]:
-    rows = [
-        (check["name"], "passed" if check["passed"] else check["severity"], len(check["findings"]), check["about"])
-        for check in checks
-    ]
+    rows = [(check["name"], _result(check), len(check["findings"]), check["about"]) for check in checks]
     verdict = {"Passed": validation.get("passed"), "Errors": validation.get("errors")}
     return [
         facts(verdict | {"Warnings": validation.get("warnings")}),
@@ -102,10 +99,16 @@ def _checks(validation: Record, checks: Sequence[Record]) -> list[str]:
     ]
 
 
+def _result(check: Record) -> str:
+    if check.get("skipped"):
+        return "not run"
+    return "passed" if check["passed"] else str(check["severity"])
+
+
 def _drift(checks: Sequence[Record]) -> str:
     """What the check of drift said; nothing where it did not run."""
     for check in checks:
-        if check["name"] == DRIFT:
+        if check["name"] == DRIFT and not check.get("skipped"):
             found = [finding["reason"] for finding in check["findings"]]
             told = found or [check["note"] or "Classes, boxes and images are distributed as in it."]
             return sentences(told, "the validation's report.json")

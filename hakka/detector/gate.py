@@ -23,7 +23,7 @@ from hakka.errors import InvalidInput
 from hakka.files import write_json
 
 MOST_DRAWS = 100_000
-AT_ONCE = 250  # draws, for the memory: each is a number for every detection
+AT_ONCE = 20_000_000  # numbers of the draws, for the memory: each draw is one for every detection
 LEAST_BEYOND = 10
 
 
@@ -168,8 +168,9 @@ def bootstrap_difference(challenger: Matches, champion: Matches, params: GatePar
     rng = np.random.default_rng(params.seed)
     images = len(challenger.truth)
     parts = []
-    for first in range(0, params.draws, AT_ONCE):
-        drawn = rng.integers(0, images, (min(AT_ONCE, params.draws - first), images))
+    at_once = max(1, AT_ONCE // max(len(challenger.score), len(champion.score), images))
+    for first in range(0, params.draws, at_once):
+        drawn = rng.integers(0, images, (min(at_once, params.draws - first), images))
         weights = np.stack([np.bincount(draw, minlength=images) for draw in drawn]).astype(float)
         parts.append(resampled_map50(challenger, weights) - resampled_map50(champion, weights))
     differences = np.concatenate(parts)

@@ -15,7 +15,7 @@ from hakka.detector.torch_compat import load_ultralytics
 from hakka.detector.train import AUGMENTATIONS, TrainParams, train
 from hakka.detector.variants import Variant, list_variants, make_variant, settings_of
 from hakka.detector.weights import find_start
-from hakka.errors import InvalidInput
+from hakka.errors import InvalidInput, NotFound, Unavailable
 from hakka.files import canonical_json
 from hakka.params import read_section
 from hakka.settings import read_settings
@@ -159,6 +159,8 @@ def _try(study: Any, number: int, dataset: Path, root: Path, own: TrainParams, p
         with tempfile.TemporaryDirectory(prefix="hakka-") as out:
             reached = train(dataset, root, Path(out), short)["best_val_map50"]
     except Exception as error:  # too large for the memory, a loss of NaN …: other settings may do
+        if isinstance(error, NotFound | Unavailable) or getattr(error, "errno", None):
+            raise  # a photo is missing, the disk is full …: no fault of the settings, the same trial comes again
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         trial.set_user_attr("failed", reason)
         study.tell(trial, state=TrialState.FAIL)

@@ -1,5 +1,6 @@
 """Variants of a training: which there are, and which of them is the best that is fast enough."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -33,7 +34,7 @@ class VariantParams:
     at_once: int = 1
 
     def __post_init__(self) -> None:
-        if self.latency_budget_ms < 0:
+        if not 0 <= self.latency_budget_ms < math.inf:
             raise InvalidInput(f"variants.latency_budget_ms must be 0 or more, got {self.latency_budget_ms}")
         if self.at_once < 1:
             raise InvalidInput(f"variants.at_once must be 1 or more, got {self.at_once}")

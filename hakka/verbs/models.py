@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hakka.errors import InvalidInput
 from hakka.params import read_section
 from hakka.settings import Settings, read_settings
 from hakka.verbs.shared import Verbs, add_json, add_verb, find_model, print_json
@@ -153,7 +154,10 @@ def _with_run(record: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """A version's record with what only its run knows: ``params``, ``start`` and ``clearml_task``."""
     from hakka.history import run_of_version
 
-    run = run_of_version(record, settings.runs, settings.registry)
+    try:
+        run = run_of_version(record, settings.runs, settings.registry)
+    except InvalidInput:  # one damaged record of a run must not hide the versions
+        run = {}
     training = run.get("training") or {}
     task = (run.get("clearml") or {}).get("task")
     return {**record, "params": training.get("params"), "start": training.get("start"), "clearml_task": task}
@@ -181,7 +185,10 @@ def _show_card(options: argparse.Namespace) -> int:
     settings = read_settings()
     version = read_version(settings.registry, find_version(options.card, settings.registry))
     card = version_card(version, run_of_version(version, settings.runs, settings.registry))
-    print_json({"version": version["version"], "card": card.markdown}) if options.json else print(card.markdown, end="")
+    if options.json:
+        print_json({"version": version["version"], "card": card.markdown})
+    else:
+        print(card.markdown, end="")
     return 0
 
 
