@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from hakka.cards.markdown import escape, join, table
 from hakka.detector.export import PRECISIONS, ExportParams
 from hakka.detector.train import TrainParams
 from hakka.errors import InvalidInput
@@ -255,11 +256,12 @@ def comparison_rows(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def comparison_table(comparison: Mapping[str, Any]) -> str:
     """The comparison as Markdown."""
-    lines = ["| variant | mAP50 | mAP50-95 | ms a photo | |", "|---|---|---|---|---|"]
+    rows = []
     for row in comparison["compared"]:
-        title = row["title"].replace("|", "\\|")
         verdict = "chosen" if row["chosen"] else "" if row["within_budget"] else "above the latency budget"
-        lines.append(f"| {title} | {row['map50']:.3f} | {row['map50_95']:.3f} | {row['ms']:.1f} | {verdict} |")
-    if comparison["refusal"]:
-        lines += ["", f"{comparison['refusal'][0].upper()}{comparison['refusal'][1:]}."]
-    return "\n".join(lines) + "\n"
+        rows.append((row["title"], row["map50"], row["map50_95"], f"{row['ms']:.1f}", verdict))
+    refusal = comparison["refusal"]
+    parts = [table(("variant", "mAP50", "mAP50-95", "ms a photo", "verdict"), rows)]
+    if refusal:
+        parts.append(f"{escape(refusal[0].upper() + refusal[1:])}.")
+    return join(*parts) + "\n"
