@@ -33,8 +33,9 @@ from hakka.data import load_dataset, materialize  # noqa: E402
 from hakka.data.collector import collector_paused  # noqa: E402
 from hakka.data.convert import convert  # noqa: E402
 from hakka.data.entries import make_stems  # noqa: E402
+from hakka.data.files_out import write_files  # noqa: E402
 from hakka.data.formats import read_annotations  # noqa: E402
-from hakka.data.labels import label_texts, write_files  # noqa: E402
+from hakka.data.labels import label_texts  # noqa: E402
 from hakka.data.place import place_boxes  # noqa: E402
 from hakka.data.scan import Scan, read_scans, write_scans  # noqa: E402
 from hakka.data.split import SplitParams  # noqa: E402

@@ -15,7 +15,8 @@ import orjson
 import yaml
 
 from hakka.boxes import Array
-from hakka.data.labels import label_texts, write_files
+from hakka.data.files_out import write_files
+from hakka.data.labels import label_texts
 from hakka.data.split import SPLITS
 from hakka.errors import HakkaError, InvalidInput, NotFound, Tampered
 from hakka.files import canonical_json, link_file, read_json, whole_folder

@@ -1,9 +1,7 @@
-"""Label files: their text from boxes, for many images at once, and the files themselves."""
+"""The text of label files, from the boxes of many images at once."""
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
@@ -44,22 +42,3 @@ def _format_lines(boxes: Array) -> tuple[bytes, Array]:
     whole, high = np.divmod(high, np.uint32(10**4))
     shares["whole"], shares["high"], shares["low"] = ord("0") + whole, _FOUR[high], _FOUR[low]
     return lines.tobytes().replace(b"\0", b""), np.concatenate([[0], np.cumsum(lengths)])
-
-
-def write_files(folder: Path, contents: Iterable[tuple[str, bytes]]) -> None:
-    """Write files that are not there yet into an existing folder, by name.
-
-    Raises:
-        OSError: a file cannot be written, or is there already.
-    """
-    here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        for name, content in contents:
-            handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=here)
-            try:
-                while content:
-                    content = content[os.write(handle, content) :]
-            finally:
-                os.close(handle)
-    finally:
-        os.close(here)

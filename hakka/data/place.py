@@ -69,11 +69,11 @@ def _place(images: Sequence[SourceImage], scans: Sequence[Scan]) -> tuple[Array,
     boxes = np.concatenate([image.boxes for image in images])
     corners = np.ascontiguousarray(boxes.T[1:])  # a row for each side is what numpy is fast at
     for i, (image, scan) in enumerate(zip(images, scans, strict=True)):
-        own = corners[:, starts[i] : starts[i + 1]]
+        rows = slice(starts[i], starts[i + 1])
         if image.unit == "shares":
-            own *= frames[:, starts[i] : starts[i + 1]]
+            corners[:, rows] *= frames[:, rows]
         elif image.size is not None and image.size != (scan.width, scan.height):
-            own[:] = turn(own.T, scan.orientation, scan.height, scan.width).T
+            corners[:, rows] = turn(corners[:, rows].T, scan.orientation, scan.height, scan.width).T
     clipped = np.clip(corners, 0, frames)
     visible = (clipped[2:] - clipped[:2]).min(axis=0, initial=np.inf)
     cut = (np.abs(clipped - corners) > TOLERANCE).any(axis=0)

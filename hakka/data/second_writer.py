@@ -1,0 +1,43 @@
+"""The process that helps ``hakka.data.files_out`` to create files: ``python -I -S second_writer.py FOLDER``.
+
+It takes batches from its standard input and answers each that is written with a byte. It is started without the
+packages of the environment, to be there within milliseconds: only the standard library is imported.
+"""
+
+import marshal
+import os
+import sys
+
+Batch = list[tuple[str, bytes]]  # names in the folder, and contents
+
+
+def create_files(folder: int, batch: Batch) -> None:
+    """Write files that are not there yet, by name, into the folder that is open as descriptor ``folder``.
+
+    Raises:
+        OSError: a file cannot be written, or is there already.
+    """
+    for name, content in batch:
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=folder)
+        try:
+            while content:
+                content = content[os.write(handle, content) :]
+        finally:
+            os.close(handle)
+
+
+def main() -> int:
+    """Write until there is nothing more to read; the exit code is the system's number of the error that ended it."""
+    folder = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        while True:
+            create_files(folder, marshal.load(sys.stdin.buffer))  # noqa: S302  (from the parent)
+            os.write(1, b".")
+    except EOFError:
+        return 0
+    except OSError as error:
+        return error.errno or 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
