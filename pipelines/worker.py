@@ -9,8 +9,10 @@ is a pipe that is never written to: when that ends, the starter is gone and the 
 import json
 import logging
 import os
+import shlex
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -128,15 +130,22 @@ def _wait_for_children() -> None:
 
 
 def _provide_python(folder: Path) -> None:
-    """Let ``python3`` be this interpreter.
+    """Let ``python3`` be this interpreter, or a process of the fork server that has imported what a step needs.
 
     kfp writes the interpreter's path unquoted into a shell command, and over every ``python3`` in a step's arguments.
     With a plain ``python3`` in its place, folders with spaces and data under a ``python3`` folder work too.
     """
     folder.mkdir(parents=True)
-    quoted = sys.executable.replace("'", "'\\''")
+    subprocess.Popen(
+        [sys.executable, "-m", "pipelines.forkserver", str(folder)],
+        env={**os.environ, "_KFP_RUNTIME": "true"},  # kfp then imports no more than a step needs
+        stdin=subprocess.PIPE,  # it ends with this process
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    client = [sys.executable, "-I", "-S", str(Path(__file__).with_name("forkclient.py")), str(folder), sys.executable]
     script = folder / "python3"
-    script.write_text(f"#!/bin/sh\nexec '{quoted}' \"$@\"\n")
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(client)} "$@"\n')
     script.chmod(0o755)
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     sys.executable = "python3"

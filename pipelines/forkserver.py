@@ -1,0 +1,134 @@
+"""Steps are forked from a process that has imported what they need: ``python -m pipelines.forkserver FOLDER``.
+
+A step is a process of its own, and for most of them the imports take longer than the work; torch alone takes seconds,
+in the training and again in the export. Here two processes import once: one what every step needs, and, beside the
+first steps, another one also what the detector's steps need. Each listens on a socket in FOLDER and forks a process for
+each request of ``forkclient``.
+"""
+
+import marshal
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from select import select
+
+from hakka.detector.preload import preload
+from pipelines.forkclient import LENGTH, STARTED
+
+MODULES = (
+    "kfp.dsl.executor_main",
+    "hakka.run",
+    "hakka.cards",
+    "hakka.data.convert",
+    "hakka.data.pinning",
+    "hakka.detector.gate",
+    "hakka.quality.validate",
+    "hakka.registry",
+)
+BEFORE_A_TRAINING = "scan_images"  # whoever does this step will most likely do those that need torch
+GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+FORK = multiprocessing.get_context(
+    "fork"
+)  # its processes end without tidying up thousands of modules, which takes long
+
+
+@dataclass(frozen=True)
+class Request:
+    """A step that is asked for, its standard streams, and whom to tell how it ended."""
+
+    arguments: list[str]
+    folder: str
+    environment: dict[str, str]
+    streams: list[int]
+    client: socket.socket
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for stream in self.streams:
+            os.close(stream)
+        self.client.close()
+
+
+def main(folder: Path) -> None:
+    """Serve until standard input ends."""
+    light, heavy = _listen(folder / "light"), _listen(folder / "heavy")
+    for name in MODULES:
+        import_module(name)
+    called, call = os.pipe()
+    if _may_fork_beside_torch() and os.fork() == 0:
+        light.close()
+        os.close(call)
+        ready, _, _ = select([heavy.fileno(), called], [], [])
+        if heavy.fileno() in ready or os.read(called, 64):  # else the parent has ended
+            preload()
+            _serve(heavy, called)
+    else:
+        heavy.close()
+        _serve(light, sys.stdin.fileno(), call)
+
+
+def _listen(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(os.fspath(path))
+    listener.listen()
+    return listener
+
+
+def _may_fork_beside_torch() -> bool:
+    """A forked process cannot use a GPU that its parent looked at; on macOS some libraries do not take a fork."""
+    return sys.platform == "linux" and not any(path.exists() for path in GPU_DEVICES)
+
+
+def _serve(listener: socket.socket, life: int, call: int | None = None) -> None:
+    """Start a process for each request until the pipe ``life`` ends; writes to ``call`` when a training is near."""
+    while True:
+        ready, _, _ = select([listener.fileno(), life], [], [])
+        if life in ready and not os.read(life, 64):
+            return
+        if listener.fileno() in ready:
+            request = _receive(listener.accept()[0])
+            if call is not None and BEFORE_A_TRAINING in request.arguments:
+                os.write(call, b".")
+            FORK.Process(target=_handle, args=(request,)).start()
+            request.close()
+
+
+def _receive(client: socket.socket) -> Request:
+    head, streams, _, _ = socket.recv_fds(client, LENGTH, 3)
+    with client.makefile("rb") as file:
+        arguments, folder, environment = marshal.loads(file.read(int.from_bytes(head)))  # noqa: S302  (our client's)
+    return Request(arguments, folder, environment, streams, client)
+
+
+def _handle(request: Request) -> None:
+    """Tell the client that its step was started, and how it ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the step gets it too
+    step = FORK.Process(target=_do, args=(request,))
+    step.start()
+    request.client.sendall(STARTED)
+    step.join()
+    request.client.sendall(str(step.exitcode).encode())
+
+
+def _do(request: Request) -> None:
+    """Be the step: its streams, folder, environment and arguments, then kfp's program for it."""
+    from kfp.dsl.executor_main import executor_main
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, stream in enumerate(request.streams):
+        os.dup2(stream, number)
+    request.close()
+    os.chdir(request.folder)
+    os.environ.clear()
+    os.environ.update(request.environment)
+    sys.argv[1:] = request.arguments
+    executor_main()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
