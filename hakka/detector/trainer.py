@@ -8,6 +8,7 @@ that was never stopped; with loader processes, which draw their own numbers, the
 """
 
 import random
+from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -99,6 +100,18 @@ def make_trainer(overrides: dict[str, Any], module: Any, snapshots: Snapshots) -
             """Write the snapshot."""
             if RANK in (-1, 0):
                 snapshots.save(_state(self, unwrap_model(self.model)))
+
+        def save_model(self) -> bool:
+            """Write the weights, in 16 bits as ultralytics does, if they are the best so far."""
+            if not all(torch.isfinite(tensor).all() for tensor in self.ema.ema.state_dict().values()):
+                super().save_model()  # it mends an average that a step with NaN has spoilt
+            elif self.best_fitness == self.fitness:
+                best = deepcopy(self.ema.ema).half()
+                best.criterion = None
+                for tensor in best.state_dict().values():
+                    torch.nan_to_num_(tensor)  # what was too large for 16 bits
+                torch.save({"model": best, "train_args": vars(self.args)}, self.best)
+            return True
 
         def final_eval(self) -> None:
             """Nothing: the best weights are in the snapshot, and are measured as what they are exported to."""
