@@ -2,11 +2,12 @@
 
 import io
 import tempfile
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import yaml
-from kfp import compiler, components
+from kfp import compiler
 from kfp.dsl.base_component import BaseComponent
 
 from hakka.files import write_whole
@@ -31,11 +32,13 @@ def write_compiled(path: Path = COMPILED) -> Path:
 
 
 def load_for_local() -> BaseComponent:
-    """The compiled pipeline without the environment that only a cluster has: here the caller's own counts."""
-    spec = next(yaml.safe_load_all(io.StringIO(compile_training())))
-    for executor in spec["deploymentSpec"]["executors"].values():
-        executor["container"].pop("env", None)
-    return components.load_component_from_text(yaml.safe_dump(spec))
+    """The training pipeline without the environment that only a cluster has: here the caller's own counts."""
+    from pipelines.training import training
+
+    pipeline = deepcopy(training)
+    for executor in pipeline.pipeline_spec.deployment_spec["executors"].values():
+        executor["container"].fields.pop("env", None)
+    return pipeline
 
 
 def read_parameters(document: str) -> dict[str, dict[str, Any]]:
