@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -127,7 +128,11 @@ def _do(request: Request) -> None:
     os.environ.clear()
     os.environ.update(request.environment)
     sys.argv[1:] = request.arguments
-    executor_main()
+    try:
+        executor_main()
+    except Exception:
+        traceback.print_exc()  # as Python itself would, without a line about this process
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ class Dataset:
 
     def label_file(self, entry: ImageEntry) -> Path:
         """Where the labels of an image lie."""
-        return self.path.joinpath("labels", entry.split, f"{entry.stem}.txt")
+        return self.path / f"labels/{entry.split}/{entry.stem}.txt"
 
     def labels(self, entry: ImageEntry) -> Array:
         """(n, 5) class, cx, cy, w, h of an image; the last four are shares (0–1) of its sides.

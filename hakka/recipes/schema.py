@@ -9,16 +9,12 @@ from typing import Any
 import yaml
 
 from hakka.errors import InvalidInput
-
-try:  # the C parser is ten times faster, but not every build of PyYAML has it
-    from yaml import CSafeLoader as SafeLoader
-except ImportError:
-    from yaml import SafeLoader  # type: ignore[assignment]
+from hakka.params import YamlLoader
 
 _ID = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
-class _UniqueKeys(SafeLoader):
+class _UniqueKeys(YamlLoader):
     """A loader that refuses a key written twice: YAML would silently keep the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
