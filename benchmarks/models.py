@@ -1,6 +1,7 @@
-"""Model folders to measure: ``python benchmarks/models.py ARCHITECTURE SIZE OUT`` makes one with random weights.
+"""Model folders to measure: ``python benchmarks/models.py MODEL SIZE OUT`` makes one for squares of SIZE pixels.
 
-ARCHITECTURE is ultralytics' name of one, such as yolo26n. It finds nothing, but takes the time of a trained one.
+MODEL is a checkpoint of a training (weights.safetensors), whatever size it was trained at, or ultralytics' name of an
+architecture, such as yolo26n: with random weights it finds nothing, but takes the time of a trained one.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from hakka.data.convert import convert  # noqa: E402
-from hakka.detector.checkpoint import save_checkpoint  # noqa: E402
+from hakka.detector.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from hakka.detector.decode import decode_image  # noqa: E402
 from hakka.detector.export import export  # noqa: E402
 from hakka.detector.modelfile import digest_files, model_version, read_model_info  # noqa: E402
@@ -25,13 +26,16 @@ from hakka.settings import read_settings  # noqa: E402
 CLASSES = 31
 
 
-def random_model(architecture: str, size: int, out: Path) -> None:
-    """Export an architecture as ``hakka export`` does."""
+def make_model(model: str, size: int, out: Path) -> None:
+    """Export a checkpoint or an architecture as ``hakka export`` does."""
     load_ultralytics(read_settings().home / "ultralytics")
     from ultralytics.nn.tasks import DetectionModel
 
-    module = DetectionModel(f"{architecture}.yaml", nc=CLASSES, verbose=False)
-    module.names = {number: f"class_{number}" for number in range(CLASSES)}
+    if Path(model).is_file():
+        module = load_checkpoint(Path(model)).build()
+    else:
+        module = DetectionModel(f"{model}.yaml", nc=CLASSES, verbose=False)
+        module.names = {number: f"class_{number}" for number in range(CLASSES)}
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint, dataset = Path(scratch) / "weights.safetensors", Path(scratch) / "dataset"
         save_checkpoint(checkpoint, module, size)
@@ -54,8 +58,8 @@ def quantized_model(folder: Path, photos: Iterable[bytes], out: Path) -> Path:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("architecture")
+    parser.add_argument("model")
     parser.add_argument("size", type=int)
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
-    random_model(options.architecture, options.size, options.out)
+    make_model(options.model, options.size, options.out)
