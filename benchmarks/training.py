@@ -231,19 +231,24 @@ def call_directly(_work: Path, options: argparse.Namespace) -> int:
 
 
 def run_evaluation(work: Path, options: argparse.Namespace) -> int:
-    """An evaluation beside two ways to decode and infer alone: one photo after another, and side by side."""
+    """An evaluation beside two ways to decode and infer alone: one photo after another, and side by side.
+
+    All of them load the model first, and OpenCV has one thread in all of them.
+    """
+    import cv2
+
+    cv2.setNumThreads(1)
     model = options.model or make_model(work, seed=0, epochs=1)
     dataset, root = draw_scenes(work, options.images)
     entries = load_dataset(dataset).split("test")
-    detector = load_detector(model, Plan(threads=usable_cores(), streams=usable_cores()))
-    detector.warm_up()
-    compare_boxes(detector, entries[:50], root)
+    plan = Plan(threads=usable_cores(), streams=usable_cores())
+    compare_boxes(load_detector(model, plan), entries[:50], root)
     ways: dict[str, Callable[[], object]] = {
         "evaluation": lambda: evaluate(model, dataset, root, work / "evaluation"),
         "one photo after another": lambda: sum(
-            len(one.found) for one in detect_entries(*infer(detector, entries, root))
+            len(one.found) for one in detect_entries(*infer(load_detector(model, plan), entries, root))
         ),
-        "side by side": lambda: infer_side_by_side(detector, entries, root),
+        "side by side": lambda: infer_side_by_side(load_detector(model, plan), entries, root),
     }
     times: dict[str, list[Times]] = {name: [] for name in ways}
     for _ in range(options.repeats):
@@ -266,14 +271,14 @@ def infer(detector: Detector, entries: Any, root: Path) -> tuple[Detector, Any, 
 
 
 def infer_side_by_side(detector: Detector, entries: Any, root: Path) -> int:
-    """Boxes on all images, found by as many threads as there are cores, each with a core for its inference."""
+    """Boxes on all images, found with as many inferences at once as there are cores, and one thread more."""
     from hakka.detector.decode import decode_photo
 
     def look(entry: Any) -> int:
         photo = decode_photo((root / entry.image).read_bytes(), model_size=detector.info.imgsz)
         return len(detector.detect(photo.pixels, confidence=LEAST_CONFIDENCE, alone=False))
 
-    with ThreadPoolExecutor(usable_cores()) as pool:
+    with ThreadPoolExecutor(usable_cores() + 1) as pool:
         return sum(pool.map(look, entries))
 
 

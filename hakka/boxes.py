@@ -26,14 +26,22 @@ def cxcywh_to_xyxy(boxes: Array, width: int, height: int) -> Array:
     return np.stack([(x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height], axis=1)
 
 
-def iou_matrix(a: Array, b: Array) -> Array:
-    """(n, m) intersection over union of (n, 4) and (m, 4) xyxy boxes; 0 where both are empty."""
-    a, b = a.reshape(-1, 4), b.reshape(-1, 4)
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    inter = np.prod(np.clip(high - low, 0, None), axis=2)
-    area_a = np.prod(np.clip(a[:, 2:] - a[:, :2], 0, None), axis=1)
-    area_b = np.prod(np.clip(b[:, 2:] - b[:, :2], 0, None), axis=1)
-    union = area_a[:, None] + area_b[None, :] - inter
+def box_areas(boxes: Array) -> Array:
+    """Areas (...) of xyxy boxes (..., 4); 0 for one that is inside out."""
+    sides = np.maximum(boxes[..., 2:] - boxes[..., :2], 0)
+    areas: Array = sides[..., 0] * sides[..., 1]
+    return areas
+
+
+def iou(a: Array, b: Array) -> Array:
+    """Intersection over union of xyxy boxes (..., 4), broadcast against each other; 0 where both are empty."""
+    sides = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0)
+    inter = sides[..., 0] * sides[..., 1]
+    union = box_areas(a) + box_areas(b) - inter
     result: Array = np.divide(inter, union, out=np.zeros_like(union, dtype=float), where=union > 0)
     return result
+
+
+def iou_matrix(a: Array, b: Array) -> Array:
+    """(n, m) intersection over union of (n, 4) and (m, 4) xyxy boxes; 0 where both are empty."""
+    return iou(a.reshape(-1, 1, 4), b.reshape(1, -1, 4))

@@ -4,6 +4,7 @@ A record is a folder with ``run.json``, ``history.json`` (one entry an epoch), `
 the dataset card, each as Markdown and as a page.
 """
 
+import logging
 import math
 import os
 import secrets
@@ -20,6 +21,7 @@ from hakka.run_page import CARDS, render_run
 if TYPE_CHECKING:
     from hakka.tracking import RunRecord
 
+LOGGER = logging.getLogger(__name__)
 RUN_ID_VARIABLE = "HAKKA_RUN_ID"
 COMMIT_VARIABLE = "HAKKA_COMMIT"  # of the code, where there is no repository around it: in an image
 
@@ -168,13 +170,11 @@ def track(out: Path, sources: Sources, version: str, origin: Mapping[str, str]) 
     """Write the record of a run into the folder ``out``, mirror it to ClearML, and give it.
 
     A mirror that fails is a warning in the record's ``clearml``. The registry keeps the record if the run made the
-    champion.
+    champion; where it cannot, that is a warning too, because by then the champion serves.
 
     Raises:
         InvalidInput: a step's report is missing or is not JSON.
-        Unavailable: the registry cannot be reached.
     """
-    from hakka.registry import keep_run
     from hakka.settings import read_settings
     from hakka.tracking import mirror_run
 
@@ -188,8 +188,17 @@ def track(out: Path, sources: Sources, version: str, origin: Mapping[str, str]) 
     _write_cards(record, sources, out)
     write_json(out / "run.json", record)
     if version and version == record["metrics"].get("version"):
-        keep_run(read_settings().registry, version, record)
+        _keep(read_settings().registry, version, record)
     return record
+
+
+def _keep(registry: str | Path, version: str, record: Mapping[str, Any]) -> None:
+    from hakka.registry import keep_run
+
+    try:
+        keep_run(registry, version, record)
+    except (HakkaError, OSError) as error:
+        LOGGER.warning("run %s is complete, the registry did not take its record: %s", record["run"], error)
 
 
 def _write_cards(record: Mapping[str, Any], sources: Sources, folder: Path) -> None:

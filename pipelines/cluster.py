@@ -7,6 +7,9 @@ from kfp.dsl import PipelineTask
 
 VOLUME = "hakka-home"
 HOME = "/var/lib/hakka"
+# Argo counts it from the start of the first try: later a failed step is not tried again, and a try that runs is cut
+# off. kfp's own hour would leave long trainings without retries (its issue 14245).
+RETRIED_FOR = "30d"
 
 
 @dataclass(frozen=True)
@@ -16,9 +19,9 @@ class ClusterParams:
     ``gpus`` counts devices of the resource ``gpu``; 0 trains on the CPU. The steps that train, and the one that plans
     the variants and may search, run on nodes with the labels of ``node_selector``, also on those whose taints
     ``tolerations`` names (key, operator, value, effect). Each is tried again ``retries`` times, every time from its
-    last epoch, and each try may take ``deadline_minutes`` (0: no limit). The training steps stand in a loop, where
-    Kubeflow Pipelines passes retries over until its issue 13897 is closed. The ``scan_`` sizes are those of one shard,
-    of which at most ``scans_at_once`` run.
+    last epoch, and each try may take ``deadline_minutes`` (0: no limit). These steps stand in an inner pipeline, where
+    Kubeflow Pipelines retries from 2.14 on. The ``scan_`` sizes are those of one shard, of which at most
+    ``scans_at_once`` run.
     """
 
     cpus: str = "4"
@@ -58,7 +61,7 @@ def give_compute(task: PipelineTask, params: ClusterParams) -> PipelineTask:
     for toleration in params.tolerations:
         kubernetes.add_toleration(task, **toleration)
     if params.retries:
-        task.set_retry(params.retries, backoff_duration="60s")
+        task.set_retry(params.retries, backoff_duration="60s", backoff_max_duration=RETRIED_FOR)
     if params.deadline_minutes:
         kubernetes.set_timeout(task, 60 * params.deadline_minutes)
     return task

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hakka.errors import InvalidInput
-from hakka.run import Sources, collect_run, figures, lineage, new_run_id
+from hakka.run import Sources, collect_run, figures, lineage, new_run_id, track
 from hakka.run_page import render_run, summarize_run
 
 ORIGIN = {"data": "/photos", "data_revision": "r1", "run": "run-1"}
@@ -93,6 +93,20 @@ def test_a_missing_report_is_one_sentence(sources):
     (sources.evaluation / "metrics.json").unlink()
     with pytest.raises(InvalidInput, match=r"metrics\.json: no such file"):
         collect_run(sources, "", ORIGIN)
+
+
+def test_a_run_whose_model_is_promoted_is_written_down_also_where_the_registry_is_away(
+    sources, tmp_path, monkeypatch, caplog
+):
+    metrics = sources.evaluation / "metrics.json"
+    metrics.write_text(json.dumps({**json.loads(metrics.read_text()), "version": "0123456789ab"}))
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HAKKA_REGISTRY", str(tmp_path / "file" / "registry"))
+    monkeypatch.setattr("hakka.tracking.mirror_run", lambda *_: {"task": "t1", "warning": None})
+    record = track(tmp_path / "record", sources, "0123456789ab", ORIGIN)
+    assert json.loads((tmp_path / "record" / "run.json").read_text()) == record
+    assert record["clearml"]["task"] == "t1"
+    assert "run run-1 is complete, the registry did not take its record: " in caplog.text
 
 
 def test_a_local_run_is_known_by_its_own_id(monkeypatch):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
@@ -28,7 +29,7 @@ from hakka.detector.metrics import (
     mean_ap,
     precision_recall,
 )
-from hakka.detector.runtime import Detections, Detector, load_detector, photo_features
+from hakka.detector.runtime import Detections, Detector, brightness_and_blur, load_detector
 from hakka.detector.slices import Slice, find_slices, measure_slices
 from hakka.errors import InvalidInput
 from hakka.files import read_json, write_json, write_whole
@@ -36,7 +37,7 @@ from hakka.files import read_json, write_json, write_whole
 LEAST_CONFIDENCE = 0.001  # average precision needs the unsure detections too
 CALIBRATED_FROM = 0.05  # below lies the noise that average precision asks for and nobody is shown
 GALLERY = 12
-TIMED = 64  # images that are looked at one at a time, to measure the speed; the others share the cores
+TIMED = 32  # images that are looked at one at a time, to measure the speed; the others share the cores
 Kept = TypeVar("Kept")  # what is kept of an image
 ARRAYS = ("image", "label", "score", "hit", "truth", "size", "truth_size")
 
@@ -174,9 +175,24 @@ def _look_at_each(
     def look_at(entry: ImageEntry) -> Kept:
         return look(_detect_entry(detector, entry, root, LEAST_CONFIDENCE, alone=False))
 
-    timed = [look(seen) for seen in detect_entries(detector, entries[:TIMED], root, LEAST_CONFIDENCE)]
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        return timed + list(pool.map(look_at, entries[TIMED:]))
+    with _one_opencv_thread():
+        timed = [look(seen) for seen in detect_entries(detector, entries[:TIMED], root, LEAST_CONFIDENCE)]
+        # One thread more than cores: while a stream of the engine works, its caller waits.
+        with ThreadPoolExecutor(usable_cores() + 1) as pool:
+            return timed + list(pool.map(look_at, entries[TIMED:]))
+
+
+@contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    """As at the endpoint: OpenCV's threads cost more than they give for small pictures, and take the engine's cores."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 @dataclass(frozen=True)
@@ -200,7 +216,7 @@ def _look(detector: Detector, data: Dataset, places: Array, seen: Seen) -> _Look
     return _Look(
         matches=matches,
         confusion=confusion(found.boxes[sure], labels[sure], true_boxes, true_labels, len(data.names)),
-        features=photo_features(seen.photo),
+        features=brightness_and_blur(seen.photo.pixels),
         mistake=Mistake(seen.entry, len(true_labels) - right, int(sure.sum()) - right, shown),
         seconds=seen.seconds,
     )

@@ -1,6 +1,7 @@
 """The evaluation as one self-contained page."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hakka.boxes import Array, xyxy_to_cxcywh
+from hakka.cores import usable_cores
 from hakka.data.dataset import Dataset, ImageEntry
 from hakka.data.page import gallery, heading, page, paragraph, table
 from hakka.data.pictures import thumbnail
@@ -42,6 +44,8 @@ def render_evaluation(
     root: Path,
 ) -> str:
     """``report.html`` of an evaluation; the arguments are what ``evaluate`` writes beside it."""
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        pictures = pool.map(lambda mistake: _pictures(mistake, data, root), worst)
     body = [
         paragraph(
             f"Version {metrics['version']} on {metrics['images']} test images with {metrics['boxes']} boxes: "
@@ -66,7 +70,7 @@ def render_evaluation(
         heading("Calibration"),
         *_calibration_parts(metrics["calibration"]),
         heading("Worst mistakes"),
-        gallery([part for mistake in worst for part in _pictures(mistake, data, root)]),
+        gallery([part for parts in pictures for part in parts]),
     ]
     return page("Evaluation", body)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hakka.boxes import Array, iou_matrix
+from hakka.boxes import Array, box_areas, iou_matrix
 
 IOUS = np.linspace(0.5, 0.95, 10)
 RECALL_POINTS = np.linspace(0, 1, 101)
@@ -57,8 +57,7 @@ def box_sizes(boxes: Array, width: int, height: int) -> Array:
 
     Shares, not pixels: a detector sees every photo at one size, so what is small to it is small beside its photo.
     """
-    area = np.clip(boxes[:, 2] - boxes[:, 0], 0, None) * np.clip(boxes[:, 3] - boxes[:, 1], 0, None)
-    sizes: Array = np.digitize(np.sqrt(area / (width * height)), SIZE_LIMITS)
+    sizes: Array = np.searchsorted(SIZE_LIMITS, np.sqrt(box_areas(boxes) / (width * height)), side="right")
     return sizes
 
 
@@ -69,7 +68,7 @@ def match_image(
     order = np.argsort(-scores, kind="mergesort")
     boxes, scores, labels = boxes[order], scores[order], labels[order]
     kept = np.ones(len(scores), bool)
-    for label in np.unique(labels):
+    for label in np.flatnonzero(np.bincount(labels) > MAX_DETECTIONS):
         kept[np.flatnonzero(labels == label)[MAX_DETECTIONS:]] = False
     boxes, scores, labels = boxes[kept], scores[kept], labels[kept]
     sizes, true_sizes = box_sizes(boxes, *shape), box_sizes(true_boxes, *shape)

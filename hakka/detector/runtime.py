@@ -45,23 +45,34 @@ def image_features(image: Array) -> dict[str, float]:
     """
     import cv2
 
-    height, width = image.shape[:2]
-    scale = min(1.0, 256 / max(width, height))
-    size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    # Reducing by area is what keeps blur comparable, and slow: it is done to the one channel that needs it.
-    grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
-    small = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+    small = cv2.resize(image, _feature_size(image), interpolation=cv2.INTER_LINEAR)
     red, green, blue, _ = cv2.mean(image)
     return {
-        "width": float(width),
-        "height": float(height),
-        "brightness": float(grey.mean()),
-        "blur": float(cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))[1].item() ** 2),
+        "width": float(image.shape[1]),
+        "height": float(image.shape[0]),
+        **brightness_and_blur(image),
         "red": red,
         "green": green,
         "blue": blue,
         "saturation": cv2.mean(cv2.cvtColor(small, cv2.COLOR_RGB2HSV))[1],
     }
+
+
+def brightness_and_blur(image: Array) -> dict[str, float]:
+    """These two of ``image_features``, for where the others are not needed: all of them take half as long again."""
+    import cv2
+
+    # Reducing by area is what keeps blur comparable, and slow: it is done to the one channel that needs it.
+    grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), _feature_size(image), interpolation=cv2.INTER_AREA)
+    blur = float(cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))[1].item() ** 2)
+    return {"brightness": float(grey.mean()), "blur": blur}
+
+
+def _feature_size(image: Array) -> tuple[int, int]:
+    """Width and height that features are taken at: at most 256 pixels."""
+    height, width = image.shape[:2]
+    scale = min(1.0, 256 / max(width, height))
+    return max(round(width * scale), 1), max(round(height * scale), 1)
 
 
 def photo_features(photo: Photo) -> dict[str, float]:

@@ -173,10 +173,11 @@ def _try(study: Any, number: int, dataset: Path, root: Path, own: TrainParams, p
 def _suggest(trial: Any, name: str, part: Mapping[str, Any]) -> Any:
     if "choices" in part:
         return trial.suggest_categorical(name, part["choices"])
+    low, high, log = part["low"], part["high"], part.get("log", False)
     if _is_whole(name):
-        step = 32 if name == "imgsz" else 1
-        return trial.suggest_int(name, part["low"], part["high"], step=step)
-    return float(f"{trial.suggest_float(name, part['low'], part['high'], log=part.get('log', False)):.4g}")
+        unit = 32 if name == "imgsz" else 1  # optuna's own steps do not go together with a log
+        return unit * trial.suggest_int(name, low // unit, high // unit, log=log)
+    return float(f"{trial.suggest_float(name, low, high, log=log):.4g}")
 
 
 def _is_whole(name: str) -> bool:

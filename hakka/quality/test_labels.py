@@ -10,7 +10,7 @@ from itertools import count
 import numpy as np
 import pytest
 
-from hakka.boxes import Array, cxcywh_to_xyxy, iou_matrix
+from hakka.boxes import Array, cxcywh_to_xyxy, iou, iou_matrix
 from hakka.data.dataset import Dataset
 from hakka.quality.answers import Judge, Problem
 from hakka.quality.limits import Limits
@@ -149,14 +149,5 @@ def _suspects(table: Table, least: float) -> list[str]:
         if not len(first):
             break
         same = first[table.rows[first, 0] == table.rows[first + step, 0]]
-        suspected[table.owners[same[_iou(table.corners[same], table.corners[same + step]) > least]]] = True
+        suspected[table.owners[same[iou(table.corners[same], table.corners[same + step]) > least]]] = True
     return [table.images[i] for i in np.flatnonzero(suspected)]
-
-
-def _iou(a: Array, b: Array) -> Array:
-    """(n,) intersection over union of two times (n, 4) xyxy boxes; 0 where both are empty."""
-    inter = np.clip(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0, None).prod(axis=1)
-    areas = [np.clip(one[:, 2:] - one[:, :2], 0, None).prod(axis=1) for one in (a, b)]
-    union = areas[0] + areas[1] - inter
-    overlap: Array = np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
-    return overlap

@@ -110,6 +110,18 @@ def test_a_space_with_a_value_that_no_training_takes_is_refused(space, words):
         SearchParams(space=space).check(OWN)
 
 
+def test_what_counts_by_factors_is_tried_so_whole_numbers_too(data, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("HAKKA_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("hakka.detector.search.train", lambda *_: {"best_val_map50": 0.5})
+    space = {"batch": {"low": 1, "high": 1024, "log": True}, "imgsz": {"low": 32, "high": 4096, "log": True}}
+    search(data / "dataset", data / "photos", OWN, SearchParams(trials=10, epochs=1, space=space))
+    tried = re.findall(r"batch=(\d+), imgsz=(\d+)", capfd.readouterr().out)
+    batches, sizes = (sorted(map(int, column)) for column in zip(*tried, strict=True))
+    assert len(tried) == 10
+    assert all(size % 32 == 0 for size in sizes)
+    assert (batches[4] < 256, sizes[4] < 1024) == (True, True), "half of them lie below the root of low times high"
+
+
 def test_the_search_of_params_yaml_is_a_good_one_and_off():
     assert check_plan({}, [], None)[-1].trials == 0
     assert check_plan({}, [], 3)[-1].trials == 3

@@ -12,16 +12,17 @@ def train() -> None:
 
 
 def compiled(tmp_path, **params):
-    """The task and its Kubernetes part."""
+    """A task in a loop, where trainings stand, and its Kubernetes part."""
 
     @dsl.pipeline(name="one")
     def one() -> None:
-        give_compute(train(), ClusterParams(**params))
+        with dsl.ParallelFor(["a"]):
+            give_compute(train(), ClusterParams(**params))
 
     compiler.Compiler().compile(one, str(tmp_path / "one.yaml"))
     spec, platform = yaml.safe_load_all((tmp_path / "one.yaml").read_text())
     kubernetes = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]
-    return spec["root"]["dag"]["tasks"]["train"], kubernetes
+    return spec["components"]["comp-for-loop-2"]["dag"]["tasks"]["train"], kubernetes
 
 
 def test_the_params_decide_where_and_how_often_and_how_long_training_runs(tmp_path):
@@ -30,6 +31,7 @@ def test_the_params_decide_where_and_how_often_and_how_long_training_runs(tmp_pa
         tmp_path, node_selector={"pool": "gpu"}, tolerations=[toleration], retries=3, deadline_minutes=90
     )
     assert task["retryPolicy"]["maxRetryCount"] == 3
+    assert int(task["retryPolicy"]["backoffMaxDuration"].removesuffix("s")) >= 4 * 90 * 60, "Argo's limit for all tries"
     assert kubernetes["nodeSelector"] == {"labels": {"pool": "gpu"}}
     assert kubernetes["tolerations"] == [toleration]
     assert kubernetes["activeDeadlineSeconds"] == "5400"

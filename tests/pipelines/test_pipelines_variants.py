@@ -53,19 +53,19 @@ def work(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def run(work, monkeypatch):
+@pytest.fixture(scope="module")
+def run(work):
     """Run it; gives the folder of the step that chose, what a person saw, and the progress."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("HAKKA_HOME", str(work / "home"))
-    monkeypatch.setattr(logging_utils, "indented_print", logging_utils.indented_print)  # put back afterwards
-    monkeypatch.setattr(logging.getLogger(), "level", logging.getLogger().level)
 
     def start(variants, budget):
         folder, seen = work / f"run-{len(list(work.glob('run-*')))}", []
         folder.mkdir()
         arguments = {"data": str(work / "photos"), "variants": variants, "latency_budget_ms": budget}
-        with (folder / "log.txt").open("w") as log, warnings.catch_warnings():
+        with (folder / "log.txt").open("w") as log, warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", str(ROOT))
+            patch.setenv("HAKKA_HOME", str(work / "home"))
+            patch.setattr(logging_utils, "indented_print", logging_utils.indented_print)  # put back afterwards
+            patch.setattr(logging.getLogger(), "level", logging.getLogger().level)
             progress = Progress(log, seen.append)
             worker.run_here(training_part, arguments, folder, work / "cache", work / "scratch", progress)
         [chosen] = folder.glob("pipeline/*/choose-variant")
@@ -74,8 +74,14 @@ def run(work, monkeypatch):
     return start
 
 
-def test_both_are_trained_the_best_is_taken_and_a_budget_refuses_the_slower_without_a_new_training(run):
-    chosen, seen, progress = run(VARIANTS, 0.0)
+@pytest.fixture(scope="module")
+def first(run):
+    """The run of both variants, whatever their speed."""
+    return run(VARIANTS, 0.0)
+
+
+def test_both_are_trained_the_best_is_taken_and_a_budget_refuses_the_slower_without_a_new_training(run, first):
+    chosen, seen, progress = first
     steps = Counter((step.name, step.state) for step in progress.steps)
     for step in ("train", "export", "evaluate"):
         for title in ("imgsz=256", "imgsz=64"):
@@ -100,9 +106,8 @@ def test_both_are_trained_the_best_is_taken_and_a_budget_refuses_the_slower_with
         assert seen.count(f"{step}: reused from an earlier run") == 1
 
 
-def test_where_no_variant_is_fast_enough_the_gate_keeps_the_champion_and_says_why(work, tmp_path):
-    [first] = work.glob("run-0/pipeline/*")
-    turns = sorted(first.glob("for-loop-*-iteration-*/train-detector"))
+def test_where_no_variant_is_fast_enough_the_gate_keeps_the_champion_and_says_why(first, tmp_path):
+    turns = sorted(first[0].parent.glob("for-loop-*-iteration-*/train-detector"))
     folders = [
         [turn.parent / step / name for turn in turns]
         for step, name in (
