@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from hakka.errors import HakkaError
 from serving import metrics
+from serving.priority import WORKING, step_back
 
 T = TypeVar("T")
 
@@ -28,6 +29,11 @@ class Busy(HakkaError):
     def __init__(self, waiting: int, retry_after: float) -> None:
         super().__init__(f"the queue is full with {waiting} photos waiting; try again in {retry_after:.1f} s")
         self.retry_after = retry_after
+
+    @property
+    def seconds(self) -> int:
+        """The time in whole seconds, as the header Retry-After has it."""
+        return math.ceil(self.retry_after)
 
 
 class Expired(HakkaError):
@@ -56,7 +62,7 @@ class Admission:
     def __init__(self, workers: int, places: int = 0) -> None:
         self.workers = workers
         self._places = places
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="detect")
+        self._pool = ThreadPoolExecutor(workers, "detect", step_back, (WORKING,))
         self._lock = threading.Lock()
         self._taken = 0
         self._seconds = 0.05  # a job's mean time, here until jobs have been measured

@@ -1,12 +1,18 @@
-"""One client connection: how long it may take to send a request, how many there may be, and what if it leaves."""
+"""One client connection: how long a request may take to come, how many there may be, and whom it refuses itself."""
 
 import asyncio
+import sys
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from serving import metrics
+from serving.admission import Busy
+
+# Why a request is refused by its ASGI scope, None if it is not.
+Door = Callable[[Any], Busy | None]
 
 # The key of an ASGI scope under which a request finds its connection.
 CONNECTION = "hakka.connection"
@@ -14,20 +20,24 @@ CONNECTION = "hakka.connection"
 # to put together, and held in memory. Chunks of a byte each have five bytes of their own.
 MAX_HEAD = 65_536
 BODY_WEIGHT = 9
+CLOSE = (b"connection", b"close")
 
 
 class Connection(HttpToolsProtocol):
-    """Uvicorn's connection with four limits that it lacks; ``limited`` makes the class for a server.
+    """Uvicorn's connection with limits that it lacks; ``limited`` makes the class for a server.
 
     A request must be there, headers and body, ``seconds`` after its first byte (and the first one after the connection
     was opened): otherwise 408 and the end. When ``most`` connections are open, another one takes the place of the one
     that has been sending or idling longest, so that a health check comes through whatever the others do. And the task
     of a request whose client has left is cancelled. A request whose headers are longer than ``MAX_HEAD`` bytes is ended
-    with 431. What is no HTTP is ended with 400.
+    with 431. What is no HTTP is ended with 400. Whom the ``door`` refuses is answered 429 here: what comes beyond
+    capacity should take little time from what is served, and the application's way to an answer takes three times as
+    much.
     """
 
     seconds: ClassVar[float]
     most: ClassVar[int]
+    door: ClassVar[Door]
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -35,6 +45,8 @@ class Connection(HttpToolsProtocol):
         self._late: asyncio.TimerHandle | None = None
         self._opened = 0.0
         self._head = 0
+        self._refused = False
+        self._unread: bytes | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Take the connection on."""
@@ -56,9 +68,11 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes of requests in."""
         self._head += len(data)
+        self._refused, self._unread = False, data
         super().data_received(data)
+        self._unread = None
         if self._head > MAX_HEAD and not self.transport.is_closing():
-            self._end("431 Request Header Fields Too Large", f"the headers must be at most {MAX_HEAD} bytes")
+            self._end(431, f"the headers must be at most {MAX_HEAD} bytes")
 
     def on_body(self, body: bytes) -> None:
         """Some of a request's body is there."""
@@ -67,7 +81,7 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""
-        self._end("400 Bad Request", "this is not an HTTP request that can be read")
+        self._end(400, "this is not an HTTP request that can be read")
 
     def on_message_begin(self) -> None:
         """A request's first byte is there."""
@@ -77,11 +91,55 @@ class Connection(HttpToolsProtocol):
         if self._late is None:
             self._expect_request()
 
+    def on_headers_complete(self) -> None:
+        """The headers of a request are there; such as offer another protocol come once more, without the offer."""
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        # Java's clients offer HTTP/2 with their first request. The parser takes what follows such headers for the other
+        # protocol, and uvicorn the body for the next request.
+        kept = [header for header in self.headers if header[0] != b"upgrade"]
+        if self._unread is None or len(kept) == len(self.headers):  # the second one in a read; CONNECT
+            self.send_400_response("")
+            return
+        rest, self._unread = self._unread[sys.exc_info()[1].args[0] :], None  # type: ignore[union-attr]
+        line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        lines = (b"%b: %b\r\n" % header for header in kept)
+        super().data_received(b"".join([line, *lines, b"\r\n", rest]))
+
     def on_message_complete(self) -> None:
         """A request is there as a whole."""
+        if self.parser.should_upgrade():
+            return
         self._head = 0
         self._stop_waiting()
         super().on_message_complete()
+        if self.cycle.response_complete:
+            self._idle()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        # One a read, and none with others behind it: these take turns with other connections' requests in the loop.
+        busy = None if self._refused or self.pipeline else self.door(cycle.scope)
+        if busy is None:
+            super()._start_asgi_task(cycle, app)
+            return
+        self._refused = cycle.response_started = cycle.response_complete = True
+        # A client that was to be told to go on might leave the body out, and the next request would be taken for it.
+        cycle.keep_alive = cycle.keep_alive and not cycle.waiting_for_100_continue
+        end = () if cycle.keep_alive else (CLOSE,)
+        self._write(429, str(busy), (b"retry-after", b"%d" % busy.seconds), *end)
+        cycle.on_response()
+
+    def _idle(self) -> None:
+        """Wait for the next request after one that was answered before its body was there, if there is to be one."""
+        self._unset_keepalive_if_required()
+        if not self.cycle.keep_alive:
+            self.transport.close()  # not before: unread bytes would reset the connection, and the answer be lost
+        elif not self.transport.is_closing():
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client left, or was sent away."""
@@ -107,17 +165,21 @@ class Connection(HttpToolsProtocol):
         answered = self.cycle is not None and self.cycle.scope is self.scope and self.cycle.response_started
         if self.scope is not None and not answered:
             metrics.refused("slow_body")
-            self._end("408 Request Timeout", f"a request must be sent within {self.seconds:g} s")
+            self._end(408, f"a request must be sent within {self.seconds:g} s")
         self.transport.close()
 
-    def _end(self, status: str, sentence: str) -> None:
+    def _end(self, status: int, sentence: str) -> None:
         """Answer with an error, whatever the client still sends, and close the connection."""
-        body = orjson.dumps({"error": sentence})
-        head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
-        self.transport.write(f"{head}\r\nconnection: close\r\n\r\n".encode() + body)
+        self._write(status, sentence, CLOSE)
         self.transport.close()
 
+    def _write(self, status: int, sentence: str, *headers: tuple[bytes, bytes]) -> None:
+        body = orjson.dumps({"error": sentence})
+        own = ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)))
+        lines = (b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *own, *headers))
+        self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
 
-def limited(seconds: float, most: int) -> type[Connection]:
+
+def limited(seconds: float, most: int, door: Door) -> type[Connection]:
     """The connection class of a server with these limits."""
-    return type("LimitedConnection", (Connection,), {"seconds": seconds, "most": most})
+    return type("LimitedConnection", (Connection,), {"seconds": seconds, "most": most, "door": staticmethod(door)})

@@ -153,6 +153,7 @@ class Servicer(InferenceServicer):
         """Detect food."""
         async with answering(context):
             with counted("grpc"):
+                self._service.model.admission.check()  # a refusal should cost little
                 name, version = request.model_name, request.model_version
                 await self._service.check(name, version)
                 asked = read_request(request)

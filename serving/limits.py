@@ -1,7 +1,6 @@
 """What stands in front of the application: limits that hold before a body is in memory, and the count of requests."""
 
 import asyncio
-import math
 import time
 from typing import Any
 
@@ -23,18 +22,56 @@ class BodyTooLargeError(Exception):
         super().__init__(f"the body must be at most {limit} bytes")
 
 
-class Gate:
-    """ASGI middleware, the first that sees a request.
+class Room:
+    """Whether one more photo, or more of one, may come in: not when the queue is full or too many bytes are held."""
 
-    Unread are refused: a body declared over ``max_body`` bytes (413; another one as soon as it passes it), and a photo
-    when the queue is full or ``BODIES`` largest bodies are in memory (429). A request whose client leaves is cancelled.
+    def __init__(self, admission: Admission, max_body: int) -> None:
+        self.limit = max_body
+        self._admission = admission
+        self._held = 0
+
+    def refuse(self, scope: Scope) -> Busy | None:
+        """Why a request must be answered 429, by its headers, counted; None if it may come in."""
+        protocol = _protocol(scope)
+        if protocol is None or (length := _declared_length(scope)) > self.limit:
+            return None
+        try:
+            self.check(length)
+        except Busy as busy:
+            metrics.refused("busy")
+            metrics.request(protocol, "busy", 0.0)
+            return busy
+        return None
+
+    def check(self, more: int) -> None:
+        """Nothing if one more photo and so many bytes may come in; raises Busy if not."""
+        self._admission.check()
+        if self._held + more > BODIES * self.limit:
+            raise self._admission.busy()
+
+    def take(self, size: int, total: int) -> None:
+        """Count bytes that a request of ``total`` bytes so far holds in memory."""
+        self._held += size
+        if total > self.limit:
+            raise BodyTooLargeError(self.limit)
+        if self._held > BODIES * self.limit:
+            raise self._admission.busy()
+
+    def give_back(self, size: int) -> None:
+        """So many bytes are no longer in memory."""
+        self._held -= size
+
+
+class Gate:
+    """ASGI middleware, the first that sees a request that its connection has not refused.
+
+    Unread are refused: a body declared over the limit (413; another one as soon as it passes it), and a photo for which
+    there is no ``room`` (429). A request whose client leaves is cancelled.
     """
 
-    def __init__(self, app: ASGIApp, admission: Admission, max_body: int) -> None:
+    def __init__(self, app: ASGIApp, room: Room) -> None:
         self._app = app
-        self._admission = admission
-        self._limit = max_body
-        self._held = 0
+        self._room = room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -57,39 +94,25 @@ class Gate:
         connection, length = scope.get(CONNECTION), _declared_length(scope)
         if connection is not None:
             connection.task = asyncio.current_task()
-        if length > self._limit:
-            await refuse_body(None, BodyTooLargeError(self._limit))(scope, receive, send)
+        if length > self._room.limit:
+            await refuse_body(None, BodyTooLargeError(self._room.limit))(scope, receive, send)
             return
-        body = _Body(self, receive)
+        body = _Body(self._room, receive)
         try:
             if protocol is not None:
-                self.check(length)
+                self._room.check(length)
             await self._app(scope, body.receive, send)
         except Busy as error:
             await refuse_busy(None, error)(scope, receive, send)
         finally:
-            self._held -= body.size
-
-    def check(self, more: int) -> None:
-        """Nothing if one more photo and so many bytes may come in; raises Busy if not."""
-        self._admission.check()
-        if self._held + more > BODIES * self._limit:
-            raise self._admission.busy()
-
-    def take(self, size: int, total: int) -> None:
-        """Count bytes that a request of ``total`` bytes so far holds in memory."""
-        self._held += size
-        if total > self._limit:
-            raise BodyTooLargeError(self._limit)
-        if self._held > BODIES * self._limit:
-            raise self._admission.busy()
+            self._room.give_back(body.size)
 
 
 class _Body:
     """The body of one request on its way in."""
 
-    def __init__(self, gate: Gate, receive: Receive) -> None:
-        self._gate = gate
+    def __init__(self, room: Room, receive: Receive) -> None:
+        self._room = room
         self._receive = receive
         self.size = 0
 
@@ -97,7 +120,7 @@ class _Body:
         message = await self._receive()
         if size := len(message.get("body", b"")):
             self.size += size
-            self._gate.take(size, self.size)
+            self._room.take(size, self.size)
         return message
 
 
@@ -149,5 +172,4 @@ def refuse_body(_: Any, error: Exception) -> JSONResponse:
 def refuse_busy(_: Any, error: Busy) -> JSONResponse:
     """The answer when the queue is full, with the whole seconds after which to come again; also the app's handler."""
     metrics.refused("busy")
-    headers = {"retry-after": str(math.ceil(error.retry_after))}
-    return JSONResponse({"error": str(error)}, status_code=429, headers=headers)
+    return JSONResponse({"error": str(error)}, status_code=429, headers={"retry-after": str(error.seconds)})

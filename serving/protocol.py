@@ -19,7 +19,7 @@ import orjson
 
 from hakka.boxes import Array
 from hakka.errors import InvalidInput
-from serving.fields import MAX_JSON, SHOWN, read_document, read_field, read_optional, read_text, show
+from serving.fields import MAX_JSON, read_document, read_field, read_optional, read_text, show
 from serving.tensors import NO_BYTES, Image, read_images
 from serving.texts import Texts
 
@@ -200,7 +200,8 @@ def read_parameters(given: dict[str, Any], place: str, ignored: frozenset[str]) 
     """
     for key in given:
         if key not in PARAMETERS and key not in ignored:
-            raise InvalidInput(f"{place}{key[:SHOWN]} is not a parameter; known are {', '.join(PARAMETERS)}")
+            name = show(key).strip("'")
+            raise InvalidInput(f"{place}{name} is not a parameter; known are {', '.join(PARAMETERS)}")
     values: dict[str, Any] = {}
     for key in ("confidence", "iou"):
         if given.get(key) is not None:

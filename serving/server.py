@@ -19,7 +19,7 @@ from serving.framework import (
     configure_logging,
 )
 from serving.grpc_v2 import start_grpc
-from serving.limits import Gate
+from serving.limits import Gate, Room
 from serving.model import HakkaModel
 from serving.routes import Routes, add_error_handlers
 from serving.service import Service
@@ -103,15 +103,15 @@ class _Rest(RESTServer):
             grace_period=GRACE_SECONDS,
         )
         self.config.access_log = False
-        self.config.http = limited(limits.body_seconds, limits.max_connections)
+        self._room = Room(routes.service.model.admission, limits.max_body)
+        self.config.http = limited(limits.body_seconds, limits.max_connections, self._room.refuse)
         self.config.ws = "none"
         self._routes = routes
-        self._max_body = limits.max_body
         self._server = _Announcing(self.config, ready)
 
     def _add_middlewares(self, app: FastAPI) -> None:
         # In place of KServe's own, which times every request for a log line that quiet_logs turns off.
-        app.add_middleware(Gate, admission=self._routes.service.model.admission, max_body=self._max_body)
+        app.add_middleware(Gate, room=self._room)
 
     def _register_endpoints(self, app: FastAPI) -> None:
         self._routes.add_to(app)

@@ -1,11 +1,10 @@
 """Which model version is served, and the switch to the next one while requests go on."""
 
 import logging
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,13 +12,12 @@ from hakka.detector.inference import Plan
 from hakka.detector.runtime import Detector, load_detector
 from hakka.errors import HakkaError, Tampered
 from hakka.registry.versions import VERSION
+from serving.priority import LOADING, WORKING, step_back
 
 logger = logging.getLogger("hakka.serving")
 
 # A version that was refused is tried again after this time, or as soon as its folder changes.
 RETRY_SECONDS = 60.0
-# How far the loading of the next version steps back behind the requests (19 is the furthest).
-LOADING_NICE = 5
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,8 @@ class Versions:
         self._warned = ""
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self.current = load_version(resolve(), plan)
+        with ThreadPoolExecutor(1, initializer=step_back, initargs=(WORKING,)) as loader:
+            self.current = loader.submit(load_version, resolve(), plan).result()
         # Measured once: while requests run, a measurement would disturb them and be disturbed.
         self._plan = replace(plan, batch=self.current.detector.inference.batch)
 
@@ -110,10 +109,7 @@ class Versions:
         self._thread.start()
 
     def _poll(self, seconds: float) -> None:
-        if sys.platform == "linux":  # where a thread has a priority of its own
-            thread = threading.get_native_id()
-            # From where it is: a server that was started with less priority may not give a thread of it more.
-            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + LOADING_NICE)
+        step_back(LOADING)
         while not self._stop.wait(seconds):
             self.refresh()
 

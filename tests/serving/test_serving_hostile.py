@@ -7,6 +7,7 @@ the input asks for.
 import base64
 import concurrent.futures
 import contextlib
+import http.client
 import io
 import json
 import re
@@ -267,6 +268,29 @@ def test_hostile_http(server, ask, photo, parts, status, part):
     assert (answered, part in said) == (status, True), said
     assert peak_mib(server) - before < 60
     assert ask(photo).status_code == 200
+
+
+def test_an_offer_of_http2_is_passed_over_and_its_body_is_no_request(server, photo):
+    """Java's clients send it with their first request."""
+    element = struct.pack("<I", len(photo)) + photo
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": len(element)}}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\n"
+    length = f"Inference-Header-Content-Length: {len(head)}\r\nContent-Length: {len(head) + len(element)}\r\n\r\n"
+    headers, body = POST + offer + length.encode(), head + element
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        for parts in ([headers, body], [headers + body]):
+            for part in parts:
+                connection.sendall(part)
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert (answer.status, len(json.loads(answer.read())["outputs"])) == (200, 4)
+    smuggled = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    post = POST + offer + b"Content-Length: %d\r\n\r\n" % len(smuggled)
+    status, said = exchange(server, post, smuggled)
+    assert (status, "the body is not valid JSON" in said) == (400, True), said
+    assert exchange(server, post * 2000)[0] == 400
 
 
 def test_head_is_get_without_a_body(server):

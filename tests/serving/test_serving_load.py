@@ -1,6 +1,7 @@
 """More requests than the server can do: who is answered, who is refused, and that nobody is lost."""
 
 import asyncio
+import http.client
 import socket
 import threading
 import time
@@ -102,6 +103,36 @@ def test_beyond_the_queue_is_429_at_once_and_the_rest_is_answered_in_order(slow,
     assert order.index(ALL - 1) >= ALL - 2
     assert metric(slow.url, "hakka_refused_total", reason="busy") == 2
     assert metric(slow.url, "hakka_queue_depth") == 0
+
+
+def read_answer(stream) -> tuple[int, str | None]:
+    """Status and connection header of the next answer on a connection."""
+    status = int(stream.readline().split()[1])
+    headers = http.client.parse_headers(stream)
+    stream.read(int(headers["content-length"]))
+    return status, headers["connection"]
+
+
+def test_a_refused_request_leaves_its_connection_in_order(slow, photo_b64):
+    post, size = f"POST {INFER} HTTP/1.1\r\nHost: x\r\n", 3_000_000
+    with callers(slow, photo_b64, ALL) as answers:
+        with connect(slow) as connection, connection.makefile("rb") as stream:
+            connection.sendall(f"{post}Content-Length: {size}\r\n\r\n".encode())
+            assert read_answer(stream) == (429, None)
+            # The body that nobody wanted is not taken for the next request; nor do many requests at once stop it.
+            connection.sendall(b"x" * size + b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert read_answer(stream) == (200, None)
+            connection.sendall(f"{post}Content-Length: 2\r\n\r\n{{}}".encode() * 500)
+            assert [read_answer(stream) for _ in range(500)] == [(429, None)] * 500
+        with connect(slow) as connection, connection.makefile("rb") as stream:
+            # An end before the body was read would reset the connection, and the answer could be lost.
+            connection.sendall(f"{post}Connection: close\r\nContent-Length: {size}\r\n\r\n".encode() + b"x" * size)
+            assert (read_answer(stream), stream.read()) == ((429, "close"), b"")
+        with connect(slow) as connection, connection.makefile("rb") as stream:
+            # Its body may never come.
+            connection.sendall(f"{post}Expect: 100-continue\r\nContent-Length: {size}\r\n\r\n".encode())
+            assert read_answer(stream) == (429, "close")
+        assert not answers
 
 
 def test_photos_of_one_request_take_a_place_each(slow, photo_b64):

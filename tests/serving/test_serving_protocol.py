@@ -259,6 +259,7 @@ def test_what_is_no_photo_must_be_short():
     for body, sentence in (
         (v2(id=long), "id must be at most 65536 bytes"),
         (v2({"datatype": long}), "got a text of more than 65536 bytes"),
+        (v2(parameters={long: 1}), "parameters.a text of more than 65536 bytes is not a parameter"),
         (
             v2(parameters={"note": [0] * 700_000}),
             "the JSON must be at most 2097152 bytes without its base64 texts, got 2",
