@@ -1,9 +1,9 @@
-"""Steps are forked from a process that has imported what they need: ``python -m pipelines.forkserver FOLDER``.
+"""Steps are forked from a process that has imported what they need: ``python -m pipelines.forkserver FOLDER [now]``.
 
 A step is a process of its own, and for most of them the imports take longer than the work; torch alone takes seconds,
-in the training and again in the export. Here two processes import once: one what every step needs, and, beside the
-first steps, another one also what the detector's steps need. Each listens on a socket in FOLDER and forks a process for
-each request of ``forkclient``.
+in the training and again in the export. Here two processes import once: one what every step needs, and one also what
+the detector's steps need, with ``now`` beside the first steps, else when the first of them is due. Each listens on a
+socket in FOLDER and forks a process for each request of ``forkclient``.
 """
 
 import marshal
@@ -31,11 +31,8 @@ MODULES = (
     "hakka.quality.validate",
     "hakka.registry",
 )
-BEFORE_A_TRAINING = "scan_images"  # whoever does this step will most likely do those that need torch
 GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
-FORK = multiprocessing.get_context(
-    "fork"
-)  # its processes end without tidying up thousands of modules, which takes long
+FORK = multiprocessing.get_context("fork")
 
 
 @dataclass(frozen=True)
@@ -55,22 +52,25 @@ class Request:
         self.client.close()
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, *, now: bool) -> None:
     """Serve until standard input ends."""
     light, heavy = _listen(folder / "light"), _listen(folder / "heavy")
     for name in MODULES:
         import_module(name)
-    called, call = os.pipe()
-    if _may_fork_beside_torch() and os.fork() == 0:
+    other = os.fork() if _may_fork_beside_torch() else None
+    if other == 0:
         light.close()
-        os.close(call)
-        ready, _, _ = select([heavy.fileno(), called], [], [])
-        if heavy.fileno() in ready or os.read(called, 64):  # else the parent has ended
+        if now or _is_asked(heavy):
             preload()
-            _serve(heavy, called)
-    else:
-        heavy.close()
-        _serve(light, sys.stdin.fileno(), call)
+            _serve(heavy)
+        os._exit(0)  # to tidy up thousands of modules takes seconds
+    heavy.close()
+    _serve(light)
+    for process in multiprocessing.active_children():
+        process.join()
+    if other:
+        os.kill(other, signal.SIGTERM)  # it may be importing still
+        os.waitpid(other, 0)
 
 
 def _listen(path: Path) -> socket.socket:
@@ -85,18 +85,18 @@ def _may_fork_beside_torch() -> bool:
     return sys.platform == "linux" and not any(path.exists() for path in GPU_DEVICES)
 
 
-def _serve(listener: socket.socket, life: int, call: int | None = None) -> None:
-    """Start a process for each request until the pipe ``life`` ends; writes to ``call`` when a training is near."""
-    while True:
-        ready, _, _ = select([listener.fileno(), life], [], [])
-        if life in ready and not os.read(life, 64):
-            return
-        if listener.fileno() in ready:
-            request = _receive(listener.accept()[0])
-            if call is not None and BEFORE_A_TRAINING in request.arguments:
-                os.write(call, b".")
-            FORK.Process(target=_handle, args=(request,)).start()
-            request.close()
+def _is_asked(listener: socket.socket) -> bool:
+    """Wait for a request; False if standard input, on which nothing ever comes, ends before."""
+    ready, _, _ = select([listener.fileno(), sys.stdin.fileno()], [], [])
+    return sys.stdin.fileno() not in ready
+
+
+def _serve(listener: socket.socket) -> None:
+    """Start a process for each request."""
+    while _is_asked(listener):
+        request = _receive(listener.accept()[0])
+        FORK.Process(target=_handle, args=(request,)).start()
+        request.close()
 
 
 def _receive(client: socket.socket) -> Request:
@@ -136,4 +136,4 @@ def _do(request: Request) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), now=sys.argv[2:] == ["now"])

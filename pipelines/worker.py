@@ -35,9 +35,8 @@ def main(run_folder: Path, cache: Path, scratch: Path, arguments: dict[str, Any]
     """Run the pipeline, write ``run.json`` and ``report.html`` into ``run_folder``, and give the exit code."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_end_with_starter, args=(scratch,), daemon=True).start()
-    _provide_python(scratch / "bin")
     started = time.monotonic()
-    with (run_folder / "log.txt").open("w") as log:
+    with (run_folder / "log.txt").open("w") as log, _provide_python(scratch / "bin", will_train=not cache.is_dir()):
         progress = Progress(log, _show)
         record = _run(run_folder, cache, scratch, arguments, progress)
     failure = progress.failure
@@ -129,17 +128,20 @@ def _wait_for_children() -> None:
             os.waitpid(-1, 0)
 
 
-def _provide_python(folder: Path) -> None:
+def _provide_python(folder: Path, *, will_train: bool) -> "subprocess.Popen[bytes]":
     """Let ``python3`` be this interpreter, or a process of the fork server that has imported what a step needs.
+
+    Where it is not sure that the run ``will_train``, torch is imported only when a step needs it. Gives the server,
+    which ends when its standard input is closed.
 
     kfp writes the interpreter's path unquoted into a shell command, and over every ``python3`` in a step's arguments.
     With a plain ``python3`` in its place, folders with spaces and data under a ``python3`` folder work too.
     """
     folder.mkdir(parents=True)
-    subprocess.Popen(
-        [sys.executable, "-m", "pipelines.forkserver", str(folder)],
+    server = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.forkserver", str(folder), *(["now"] if will_train else [])],
         env={**os.environ, "_KFP_RUNTIME": "true"},  # kfp then imports no more than a step needs
-        stdin=subprocess.PIPE,  # it ends with this process
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -149,6 +151,7 @@ def _provide_python(folder: Path) -> None:
     script.chmod(0o755)
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     sys.executable = "python3"
+    return server
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import components
-from pipelines import forkclient, forkserver
+from pipelines import forkclient
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,6 +50,5 @@ def test_a_step_is_forked_while_there_is_a_server_and_plain_python_does_what_els
     assert "--function_to_execute" in plain[1]
 
 
-def test_what_the_two_call_steps_are_steps():
+def test_what_it_calls_steps_are_steps():
     assert set(components.__all__) >= forkclient.HEAVY
-    assert forkserver.BEFORE_A_TRAINING in components.__all__
