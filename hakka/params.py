@@ -13,7 +13,7 @@ try:  # the C parser is ten times faster, but not every build of PyYAML has it
 except ImportError:
     from yaml import SafeLoader  # type: ignore[assignment]
 
-YamlLoader = SafeLoader
+__all__ = ["PARAMS_FILE", "SafeLoader", "read_params", "read_section"]
 PARAMS_FILE = Path(__file__).resolve().parent.parent / "params.yaml"
 Section = TypeVar("Section")
 

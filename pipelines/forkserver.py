@@ -13,11 +13,13 @@ import signal
 import socket
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from select import select
 
+from hakka.detector.engine import GPU_DEVICES
 from hakka.detector.preload import preload
 from pipelines.forkclient import LENGTH, STARTED
 
@@ -31,7 +33,6 @@ MODULES = (
     "hakka.quality.validate",
     "hakka.registry",
 )
-GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 FORK = multiprocessing.get_context("fork")
 
 
@@ -57,7 +58,8 @@ def main(folder: Path, *, now: bool) -> None:
     light, heavy = _listen(folder / "light"), _listen(folder / "heavy")
     for name in MODULES:
         import_module(name)
-    other = os.fork() if _may_fork_beside_torch() else None
+    # A process cannot use a GPU that its parent looked at.
+    other = None if any(path.exists() for path in GPU_DEVICES) else os.fork()
     if other == 0:
         light.close()
         if now or _is_asked(heavy):
@@ -80,11 +82,6 @@ def _listen(path: Path) -> socket.socket:
     return listener
 
 
-def _may_fork_beside_torch() -> bool:
-    """A forked process cannot use a GPU that its parent looked at; on macOS some libraries do not take a fork."""
-    return sys.platform == "linux" and not any(path.exists() for path in GPU_DEVICES)
-
-
 def _is_asked(listener: socket.socket) -> bool:
     """Wait for a request; False if standard input, on which nothing ever comes, ends before."""
     ready, _, _ = select([listener.fileno(), sys.stdin.fileno()], [], [])
@@ -94,9 +91,11 @@ def _is_asked(listener: socket.socket) -> bool:
 def _serve(listener: socket.socket) -> None:
     """Start a process for each request."""
     while _is_asked(listener):
-        request = _receive(listener.accept()[0])
-        FORK.Process(target=_handle, args=(request,)).start()
-        request.close()
+        client, _ = listener.accept()
+        with client, suppress(OSError, EOFError, ValueError):  # a client that ended; it does not hear from us
+            request = _receive(client)
+            FORK.Process(target=_handle, args=(request, listener)).start()
+            request.close()
 
 
 def _receive(client: socket.socket) -> Request:
@@ -106,8 +105,9 @@ def _receive(client: socket.socket) -> Request:
     return Request(arguments, folder, environment, streams, client)
 
 
-def _handle(request: Request) -> None:
+def _handle(request: Request, listener: socket.socket) -> None:
     """Tell the client that its step was started, and how it ended."""
+    listener.close()  # it would go on taking requests when the server is gone
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the step gets it too
     step = FORK.Process(target=_do, args=(request,))
     step.start()

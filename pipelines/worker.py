@@ -18,10 +18,11 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext, redirect_stdout, suppress
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any
 
 from hakka.errors import HakkaError
@@ -36,9 +37,11 @@ def main(run_folder: Path, cache: Path, scratch: Path, arguments: dict[str, Any]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_end_with_starter, args=(scratch,), daemon=True).start()
     started = time.monotonic()
-    with (run_folder / "log.txt").open("w") as log, _provide_python(scratch / "bin", will_train=not cache.is_dir()):
+    with (run_folder / "log.txt").open("w") as log, _provide_python(scratch / "bin", not cache.is_dir()) as server:
         progress = Progress(log, _show)
         record = _run(run_folder, cache, scratch, arguments, progress)
+        if progress.failure is not None and server is not None:
+            server.kill()  # it would wait for the steps that run beside the one that failed
     failure = progress.failure
     record |= {
         "run": run_folder.name,
@@ -128,30 +131,27 @@ def _wait_for_children() -> None:
             os.waitpid(-1, 0)
 
 
-def _provide_python(folder: Path, *, will_train: bool) -> "subprocess.Popen[bytes]":
+def _provide_python(folder: Path, will_train: bool) -> "AbstractContextManager[subprocess.Popen[bytes] | None]":
     """Let ``python3`` be this interpreter, or a process of the fork server that has imported what a step needs.
 
     Where it is not sure that the run ``will_train``, torch is imported only when a step needs it. Gives the server,
-    which ends when its standard input is closed.
+    which ends when the context is left; outside of Linux there is none, as not all libraries there take a fork.
 
     kfp writes the interpreter's path unquoted into a shell command, and over every ``python3`` in a step's arguments.
     With a plain ``python3`` in its place, folders with spaces and data under a ``python3`` folder work too.
     """
     folder.mkdir(parents=True)
-    server = subprocess.Popen(
-        [sys.executable, "-m", "pipelines.forkserver", str(folder), *(["now"] if will_train else [])],
-        env={**os.environ, "_KFP_RUNTIME": "true"},  # kfp then imports no more than a step needs
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
     client = [sys.executable, "-I", "-S", str(Path(__file__).with_name("forkclient.py")), str(folder), sys.executable]
     script = folder / "python3"
     script.write_text(f'#!/bin/sh\nexec {shlex.join(client)} "$@"\n')
     script.chmod(0o755)
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    command = [sys.executable, "-m", "pipelines.forkserver", str(folder), *(["now"] if will_train else [])]
     sys.executable = "python3"
-    return server
+    if sys.platform != "linux":
+        return nullcontext()
+    environment = {**os.environ, "_KFP_RUNTIME": "true"}  # kfp then imports no more than a step needs
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=DEVNULL, stderr=DEVNULL)
 
 
 if __name__ == "__main__":

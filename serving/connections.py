@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -106,6 +107,9 @@ class Connection(HttpToolsProtocol):
         rest, self._unread = self._unread[sys.exc_info()[1].args[0] :], None  # type: ignore[union-attr]
         line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         lines = (b"%b: %b\r\n" % header for header in kept)
+        # A new one, as the old one passes over what follows a request after which the connection is to be closed.
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
         super().data_received(b"".join([line, *lines, b"\r\n", rest]))
 
     def on_message_complete(self) -> None:
@@ -119,9 +123,12 @@ class Connection(HttpToolsProtocol):
             self._idle()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        # One a read, and none with others behind it: these take turns with other connections' requests in the loop.
-        busy = None if self._refused or self.pipeline else self.door(cycle.scope)
+        # One a read, and none with others behind it: these take turns with other connections' requests in the loop. And
+        # none to a client that does not read its answers: the application's wait until it does.
+        waits = self._refused or self.pipeline or self.flow.write_paused
+        busy = None if waits else self.door(cycle.scope)
         if busy is None:
+            self._unset_keepalive_if_required()
             super()._start_asgi_task(cycle, app)
             return
         self._refused = cycle.response_started = cycle.response_complete = True
@@ -130,6 +137,8 @@ class Connection(HttpToolsProtocol):
         end = () if cycle.keep_alive else (CLOSE,)
         self._write(429, str(busy), (b"retry-after", b"%d" % busy.seconds), *end)
         cycle.on_response()
+        if not cycle.more_body and not cycle.keep_alive:
+            self.transport.close()
 
     def _idle(self) -> None:
         """Wait for the next request after one that was answered before its body was there, if there is to be one."""

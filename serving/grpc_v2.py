@@ -3,17 +3,19 @@
 import logging
 import math
 import struct
-from collections.abc import AsyncIterator, Sequence, Sized
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence, Sized
+from functools import partial
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
-from grpc import StatusCode, aio
+from grpc import HandlerCallDetails, RpcMethodHandler, StatusCode, aio, stream_unary_rpc_method_handler
 
 from hakka.errors import InvalidInput, Unavailable
 from serving import metrics
 from serving.admission import Busy
 from serving.framework import InferenceServicer, add_servicer, pb
+from serving.limits import BODIES, Incoming, Room, Turns
 from serving.model import counted
 from serving.protocol import ALL_OUTPUTS, Answer, V2Request, read_v2
 from serving.refusals import FAILURE, INTERNAL, refuse
@@ -23,8 +25,12 @@ from serving.texts import TooLarge
 
 logger = logging.getLogger("hakka.serving")
 
-# Calls that are under way at the same time, each with its message in memory.
-CALLS = 128
+# Messages that are on their way in at the same time: half of the room, so that REST has the other half; and those of
+# calls that hardly need any, which have turns of their own.
+SENDING = BODIES // 2
+OTHERS_SENDING = 2
+# Bytes of a message that may come before its turn, so that a photo of the usual size has not far to go then.
+AHEAD = 256 * 1024
 # Field of an InferParameter that newer forms of the protocol (Triton's) have, and KServe's has not.
 DOUBLE_FIELD = 4
 # Inputs, outputs, parameters or sides of a shape in a request: every one is an object, and millions fit into a message.
@@ -138,63 +144,125 @@ class Servicer(InferenceServicer):
 
     async def ModelReady(self, request: Any, context: aio.ServicerContext) -> Any:  # noqa: N802
         """True; another name or version is NOT_FOUND."""
-        async with answering(context):
-            await self._service.check(request.name, request.version)
+        await self._service.check(request.name, request.version)
         return pb.ModelReadyResponse(ready=True)
 
     async def ModelMetadata(self, request: Any, context: aio.ServicerContext) -> Any:  # noqa: N802
         """Versions, inputs and outputs."""
-        async with answering(context):
-            about = await self._service.metadata(request.name, request.version)
-            del about["parameters"]  # the message has no field for them
-            return pb.ModelMetadataResponse(**about)
+        about = await self._service.metadata(request.name, request.version)
+        del about["parameters"]  # the message has no field for them
+        return pb.ModelMetadataResponse(**about)
 
     async def ModelInfer(self, request: Any, context: aio.ServicerContext) -> Any:  # noqa: N802
         """Detect food."""
-        async with answering(context):
-            with counted("grpc"):
-                self._service.model.admission.check()  # a refusal should cost little
-                name, version = request.model_name, request.model_version
-                await self._service.check(name, version)
-                asked = read_request(request)
-                answers = await self._service.infer(name, version, asked.before(context.time_remaining()))
-                with metrics.timed("encode"):
-                    return make_response(answers, asked, name)
+        name, version = request.model_name, request.model_version
+        await self._service.check(name, version)
+        asked = read_request(request)
+        del request  # it has a copy of the photo
+        answers = await self._service.infer(name, version, asked.before(context.time_remaining()))
+        with metrics.timed("encode"):
+            return make_response(answers, asked, name)
 
     async def RepositoryModelLoad(self, request: Any, context: aio.ServicerContext) -> Any:  # noqa: N802
         """Refuse: a caller must not decide what is served."""
-        async with answering(context):
-            raise InvalidInput(f"{request.model_name[:80]}: the channel decides which version is served, no caller")
+        raise InvalidInput(f"{request.model_name[:80]}: the channel decides which version is served, no caller")
 
     RepositoryModelUnload = RepositoryModelLoad
 
 
-@asynccontextmanager
-async def answering(context: aio.ServicerContext) -> AsyncIterator[None]:
-    """Answer an error of the block with its code and its sentence."""
+class Reader(aio.ServerInterceptor):
+    """Reads each call's message when there is room for it, and answers what is raised.
+
+    gRPC would read it before anything of ours runs, and wait for it forever. As a stream of one message it is read when
+    we ask for it; until then no more of it than ``AHEAD`` bytes come in.
+    """
+
+    def __init__(self, service: Service, room: Room, seconds: float) -> None:
+        admission = service.model.admission
+        self._room = room
+        self._turns = Turns(admission, SENDING, seconds)
+        self._turns_of_others = Turns(admission, OTHERS_SENDING, seconds)
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[HandlerCallDetails], Awaitable[RpcMethodHandler | None]],
+        handler_call_details: HandlerCallDetails,
+    ) -> RpcMethodHandler | None:
+        """The handler of a call."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        way = self._infer if handler_call_details.method.endswith("/ModelInfer") else self._tell
+        return stream_unary_rpc_method_handler(partial(_answer, way, handler), None, handler.response_serializer)
+
+    async def _infer(self, handler: RpcMethodHandler, context: aio.ServicerContext) -> Any:
+        message = Incoming(self._room)
+        try:
+            with counted("grpc"):
+                self._room.check(0)  # a refusal should cost little
+                async with self._turns.turn():
+                    content = await message.read(partial(_receive, context))
+                answer = handler.unary_unary(_parse(handler, content), context)
+                del content
+                return await answer
+        finally:
+            self._room.give_back(message.size)
+
+    async def _tell(self, handler: RpcMethodHandler, context: aio.ServicerContext) -> Any:
+        async with self._turns_of_others.turn():
+            content = await _receive(context)
+        return await handler.unary_unary(_parse(handler, content), context)
+
+
+async def _answer(
+    way: Callable[[RpcMethodHandler, aio.ServicerContext], Awaitable[Any]],
+    handler: RpcMethodHandler,
+    _: object,
+    context: aio.ServicerContext,
+) -> Any:
+    """What the way gives; an error of it is answered with its code and its sentence."""
     try:
-        yield
+        return await way(handler, context)
     except Exception as error:
-        refusal = refuse(error)
+        refusal, said = refuse(error), str(error)
         if refusal is FAILURE:
             logger.exception("A gRPC call failed")
+            said = INTERNAL
         if isinstance(error, Busy):
             context.set_trailing_metadata((("grpc-retry-pushback-ms", str(math.ceil(error.retry_after * 1000))),))
-        await context.abort(StatusCode[refusal.code], INTERNAL if refusal is FAILURE else str(error))
+    # Not while the error is handled: gRPC keeps what abort raises, and that would keep the error, and that the photo.
+    await context.abort(StatusCode[refusal.code], said)
+    return None
 
 
-async def start_grpc(service: Service, address: str, max_body: int) -> aio.Server:
+async def _receive(context: aio.ServicerContext) -> bytes:
+    content = await context.read()
+    if content is aio.EOF:
+        raise InvalidInput("a call must have one message, got none")
+    return content
+
+
+def _parse(handler: RpcMethodHandler, content: bytes) -> Any:
+    try:
+        return handler.request_deserializer(content)
+    except DecodeError:
+        raise InvalidInput("the message is not one of the protocol's") from None
+
+
+async def start_grpc(service: Service, address: str, room: Room, body_seconds: float) -> aio.Server:
     """A started gRPC server on ``host:port``; KServe's own would listen on every interface.
 
     Raises:
         Unavailable: the address cannot be used.
     """
     options = [
-        ("grpc.max_receive_message_length", max_body),
-        ("grpc.max_send_message_length", max_body),
+        ("grpc.max_receive_message_length", room.limit),
+        ("grpc.max_send_message_length", room.limit),
+        ("grpc.http2.bdp_probe", 0),  # it would let 4 MiB of every message come ahead
+        ("grpc.http2.lookahead_bytes", AHEAD),
         ("grpc.so_reuseport", 0),
     ]
-    server = aio.server(options=options, maximum_concurrent_rpcs=CALLS)
+    server = aio.server(interceptors=(Reader(service, room, body_seconds),), options=options)
     add_servicer(Servicer(service), server)
     try:
         port = server.add_insecure_port(address)

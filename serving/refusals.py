@@ -6,6 +6,7 @@ from hakka.errors import InvalidInput, NotFound
 from serving import metrics
 from serving.admission import Busy, Expired
 from serving.framework import KServeInvalidInput, ModelNotFound, ModelNotReady
+from serving.limits import Slow
 from serving.photos import UnusablePhoto
 from serving.texts import TooLarge
 
@@ -31,6 +32,7 @@ REFUSALS: dict[type[BaseException], Refusal] = {
     ModelNotReady: Refusal(503, "UNAVAILABLE", None),
     Busy: Refusal(429, "RESOURCE_EXHAUSTED", "busy"),
     Expired: Refusal(504, "DEADLINE_EXCEEDED", "expired"),
+    Slow: Refusal(408, "DEADLINE_EXCEEDED", "slow_body"),
 }
 FAILURE = Refusal(500, "INTERNAL", "internal")
 

@@ -75,16 +75,16 @@ def serve(model: HakkaModel, fetcher: Fetcher, ports: Ports, limits: Limits, rea
         signal.signal(number, lambda *_: rest.stop())
     try:
         with asyncio.Runner(loop_factory=rest.config.get_loop_factory()) as runner:
-            runner.run(_serve(rest, service, ports, limits.max_body))
+            runner.run(_serve(rest, service, ports, limits.body_seconds))
     finally:
         model.close()
 
 
-async def _serve(rest: "_Rest", service: Service, ports: Ports, max_body: int) -> None:
+async def _serve(rest: "_Rest", service: Service, ports: Ports, body_seconds: float) -> None:
     if ports.grpc is None:
         await rest.serve(ports.rest)
         return
-    grpc = await start_grpc(service, ports.grpc, max_body)
+    grpc = await start_grpc(service, ports.grpc, rest.room, body_seconds)
     try:
         await rest.serve(ports.rest, beside=lambda: grpc.stop(GRACE_SECONDS))
     finally:
@@ -103,15 +103,15 @@ class _Rest(RESTServer):
             grace_period=GRACE_SECONDS,
         )
         self.config.access_log = False
-        self._room = Room(routes.service.model.admission, limits.max_body)
-        self.config.http = limited(limits.body_seconds, limits.max_connections, self._room.refuse)
+        self.room = Room(routes.service.model.admission, limits.max_body)
+        self.config.http = limited(limits.body_seconds, limits.max_connections, self.room.refuse)
         self.config.ws = "none"
         self._routes = routes
         self._server = _Announcing(self.config, ready)
 
     def _add_middlewares(self, app: FastAPI) -> None:
         # In place of KServe's own, which times every request for a log line that quiet_logs turns off.
-        app.add_middleware(Gate, room=self._room)
+        app.add_middleware(Gate, room=self.room)
 
     def _register_endpoints(self, app: FastAPI) -> None:
         self._routes.add_to(app)

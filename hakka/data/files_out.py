@@ -85,6 +85,8 @@ class _Helper:
         if self._has >= _AHEAD:
             return False
         with suppress(BrokenPipeError):  # it has ended, and will tell why on leaving the context
-            self._orders.write(marshal.dumps(batch))
+            order = memoryview(marshal.dumps(batch))
+            while order:  # a write that is interrupted takes a part
+                order = order[self._orders.write(order) :]
         self._has += 1
         return True

@@ -4,6 +4,7 @@ It takes batches from its standard input and answers each that is written with a
 packages of the environment, to be there within milliseconds: only the standard library is imported.
 """
 
+import errno
 import marshal
 import os
 import sys
@@ -30,13 +31,13 @@ def main() -> int:
     """Write until there is nothing more to read; the exit code is the system's number of the error that ended it."""
     folder = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY)
     try:
-        while True:
-            create_files(folder, marshal.load(sys.stdin.buffer))  # noqa: S302  (from the parent)
-            os.write(1, b".")
-    except EOFError:
-        return 0
+        with os.fdopen(0, "rb") as orders:
+            while orders.peek(1):
+                create_files(folder, marshal.load(orders))  # noqa: S302  (from the parent)
+                os.write(1, b".")
     except OSError as error:
-        return error.errno or 1
+        return error.errno or errno.EIO
+    return 0
 
 
 if __name__ == "__main__":

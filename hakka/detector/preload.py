@@ -8,7 +8,7 @@ from hakka.settings import read_settings
 
 
 def preload() -> None:
-    """Import it all. No thread is started and no GPU is asked for work, so processes may be forked."""
+    """Import it all. No GPU is asked for work, and no thread is started but numpy's, which takes forks into account."""
     load_openvino()
     load_ultralytics(read_settings().home / "ultralytics")
     for name in ("models.yolo.detect", "engine.exporter", "nn.tasks"):

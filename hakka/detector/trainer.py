@@ -7,6 +7,7 @@ loaded in the training process (``workers`` 0, so on one or two cores) a run tha
 that was never stopped; with loader processes, which draw their own numbers, the same but for the order of the images.
 """
 
+import io
 import random
 from copy import deepcopy
 from pathlib import Path
@@ -110,8 +111,20 @@ def make_trainer(overrides: dict[str, Any], module: Any, snapshots: Snapshots) -
                 best.criterion = None
                 for tensor in best.state_dict().values():
                     torch.nan_to_num_(tensor)  # what was too large for 16 bits
-                torch.save({"model": best, "train_args": vars(self.args)}, self.best)
+                content = io.BytesIO()
+                torch.save({"model": best, "train_args": vars(self.args)}, content)
+                self.best.write_bytes(content.getvalue())  # torch would not say what is wrong with the disk
             return True
+
+        def _handle_nan_recovery(self, epoch: int) -> bool:
+            """After a loss that is NaN ultralytics goes back to the last epoch's file: write it, from the snapshot."""
+            figures = [torch.as_tensor(figure) for figure in (self.loss, self.fitness) if figure is not None]
+            is_fine = all(figure.isfinite().all() for figure in figures)
+            state = None if is_fine or RANK not in (-1, 0) else snapshots.load()
+            if state is not None:
+                _write_last(self, state)
+            went_back: bool = super()._handle_nan_recovery(epoch)
+            return went_back
 
         def final_eval(self) -> None:
             """Nothing: the best weights are in the snapshot, and are measured as what they are exported to."""
@@ -155,6 +168,17 @@ def _state(trainer: Any, module: Any) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return float(value) if isinstance(value, np.floating) else value
+
+
+def _write_last(trainer: Any, state: dict[str, Any]) -> None:
+    """Write what a snapshot holds as ultralytics' own file of the last epoch."""
+    import torch
+
+    ema = deepcopy(trainer.ema.ema)
+    ema.load_state_dict(state["ema"])
+    ema.criterion = None
+    kept = {name: state[name] for name in ("epoch", "updates", "optimizer", "scaler", "best_fitness", "stopper")}
+    torch.save({**kept, "ema": ema, "train_args": vars(trainer.args)}, trainer.last)
 
 
 def _restore(trainer: Any, module: Any, state: dict[str, Any]) -> None:

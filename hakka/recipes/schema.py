@@ -9,12 +9,12 @@ from typing import Any
 import yaml
 
 from hakka.errors import InvalidInput
-from hakka.params import YamlLoader
+from hakka.params import SafeLoader
 
 _ID = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
-class _UniqueKeys(YamlLoader):
+class _UniqueKeys(SafeLoader):
     """A loader that refuses a key written twice: YAML would silently keep the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:

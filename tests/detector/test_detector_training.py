@@ -15,6 +15,7 @@ from hakka.data.convert import convert
 from hakka.data.dataset import load_dataset
 from hakka.data.sample import write_sample
 from hakka.detector import export as export_module
+from hakka.detector import train as train_module
 from hakka.detector.checkpoint import load_checkpoint
 from hakka.detector.decode import decode_image
 from hakka.detector.evaluate import evaluate, evaluate_champion, read_evaluation
@@ -101,6 +102,28 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(work, tmp_path
     assert broken[0] == whole[0]
     assert broken[1]["weights"] == whole[1]["weights"]
     assert list((tmp_path / "home" / "training").iterdir()) == []
+
+
+def test_a_training_goes_back_an_epoch_after_a_loss_that_is_not_a_number(work, tmp_path, monkeypatch):
+    begun = []
+
+    def spoil(trainer):
+        begun.append(trainer.epoch)
+        if len(begun) == 2:
+            trainer.loss = torch.tensor(float("nan"))
+
+    make = train_module.make_trainer
+    monkeypatch.setattr(train_module, "make_trainer", lambda *given: _with(make(*given), "on_train_epoch_end", spoil))
+    params = read_section(TrainParams, "train", epochs=3, imgsz=160, batch=4, seed=4)
+    record = train(work / "dataset", work / "data", tmp_path / "out", params)
+    assert begun == [0, 1, 1, 2]
+    assert record["epochs"] == 3
+    assert load_checkpoint(tmp_path / "out" / "weights.safetensors").names == load_dataset(work / "dataset").names
+
+
+def _with(trainer, event, callback):
+    trainer.add_callback(event, callback)
+    return trainer
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])

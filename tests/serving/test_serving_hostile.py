@@ -4,6 +4,7 @@ Memory is the peak of the whole process as the kernel counts it. Bounds are far 
 the input asks for.
 """
 
+import asyncio
 import base64
 import concurrent.futures
 import contextlib
@@ -25,6 +26,7 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceSt
 from PIL import Image
 
 from hakka.monitor.log import read_log
+from serving.grpc_v2 import SENDING
 from tests.serving.conftest import encode_photo
 from tests.serving.server import running_server
 
@@ -291,6 +293,8 @@ def test_an_offer_of_http2_is_passed_over_and_its_body_is_no_request(server, pho
     status, said = exchange(server, post, smuggled)
     assert (status, "the body is not valid JSON" in said) == (400, True), said
     assert exchange(server, post * 2000)[0] == 400
+    last = b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close, Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    assert exchange(server, last)[0] == 404
 
 
 def test_head_is_get_without_a_body(server):
@@ -398,6 +402,43 @@ def test_hostile_grpc(server, ask, stub, photo, name):
     good = message(raw=(struct.pack("<I", len(photo)) + photo,))
     assert len(stub.ModelInfer(good, timeout=20).outputs) == 4
     assert ask(photo).status_code == 200
+
+
+def test_calls_that_send_much_at_once_or_nothing_neither_take_memory_nor_places(server, ask, photo):
+    address = next(line for line in server.lines if "gRPC at " in line).split("gRPC at ")[1]
+    method, before = "/inference.GRPCInferenceService/ModelInfer", peak_mib(server)
+    large = message(raw=(bytes(7 * MIB),)).SerializeToString()
+
+    async def nothing():
+        await asyncio.Event().wait()
+        yield b""
+
+    async def attack():
+        async with grpc.aio.insecure_channel(address, [("grpc.max_send_message_length", -1)]) as channel:
+            idle = [channel.stream_unary(method)(nothing(), timeout=60) for _ in range(SENDING)]
+            calls = [channel.unary_unary(method)(large, timeout=60) for _ in range(40)]
+            assert (await GRPCInferenceServiceStub(channel).ServerLive(pb.ServerLiveRequest(), timeout=20)).live
+            with pytest.raises(grpc.RpcError, match="a request must be sent within 5 s while others wait") as ended:
+                await next(asyncio.as_completed(idle))
+            assert ended.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+    calls = asyncio.run(attack())
+    assert peak_mib(server) - before < 200  # 40 of them in full are 280, and as much again once they are parsed
+    assert {error.code().name for error in calls} <= {"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"}
+    assert ask(photo).status_code == 200
+
+
+def test_a_call_without_a_message_or_with_another_one_is_refused(server):
+    address = next(line for line in server.lines if "gRPC at " in line).split("gRPC at ")[1]
+    with grpc.insecure_channel(address) as channel:
+        for method, messages, part in (
+            ("ModelInfer", [], "got none"),
+            ("ModelReady", [b"\xff"], "not one of the protocol"),
+        ):
+            with pytest.raises(grpc.RpcError, match=part) as error:
+                channel.stream_unary(f"/inference.GRPCInferenceService/{method}")(iter(messages), timeout=20)
+            assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_numbers_out_of_range_in_typed_contents(stub):
