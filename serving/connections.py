@@ -170,16 +170,22 @@ class Connection(HttpToolsProtocol):
         self._late = None
         if self.transport.is_closing():
             return
-        # The scope is that of the newest request, the cycle only once its headers were whole.
-        answered = self.cycle is not None and self.cycle.scope is self.scope and self.cycle.response_started
-        if self.scope is not None and not answered:
+        if self.scope is not None and not self._is_answered():
             metrics.refused("slow_body")
             self._end(408, f"a request must be sent within {self.seconds:g} s")
         self.transport.close()
 
+    def _is_answered(self) -> bool:
+        """A request that is not there as a whole has an answer: a second one would be taken for the next request's."""
+        # The scope is that of the newest request, the cycle only once its headers were whole.
+        cycle = self.cycle
+        started = cycle is not None and cycle.scope is self.scope and cycle.response_started
+        return started and (cycle.more_body or not cycle.response_complete)
+
     def _end(self, status: int, sentence: str) -> None:
-        """Answer with an error, whatever the client still sends, and close the connection."""
-        self._write(status, sentence, CLOSE)
+        """Answer with an error if there is no answer yet, whatever the client still sends, and close the connection."""
+        if not self._is_answered():
+            self._write(status, sentence, CLOSE)
         self.transport.close()
 
     def _write(self, status: int, sentence: str, *headers: tuple[bytes, bytes]) -> None:

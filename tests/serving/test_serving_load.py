@@ -132,6 +132,12 @@ def test_a_refused_request_leaves_its_connection_in_order(slow, photo_b64):
             # Its body may never come.
             connection.sendall(f"{post}Expect: 100-continue\r\nContent-Length: {size}\r\n\r\n".encode())
             assert read_answer(stream) == (429, "close")
+        with connect(slow) as connection, connection.makefile("rb") as stream:
+            # What is wrong with a body after the refusal ends the connection; a second answer is for nobody.
+            connection.sendall(f"{post}Transfer-Encoding: chunked\r\n\r\n".encode())
+            assert read_answer(stream) == (429, None)
+            connection.sendall(b"no size\r\n")
+            assert stream.read() == b""
         assert not answers
 
 
