@@ -153,8 +153,9 @@ def write_many(folder, count):
 
 
 ENDED = """
-import os, sys
+import os, signal, sys
 from hakka.__main__ import start
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs, these tests too, may ignore it
 number, parts, replace = int(sys.argv[1]), int(sys.argv[2]), os.replace
 def end_in_mid_part(source, target):
     global parts
