@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import IO, cast
@@ -34,9 +34,7 @@ def write_files(folder: Path, contents: Iterable[tuple[str, bytes]]) -> None:
     try:
         first = list(islice(waiting, _ALONE))
         if len(first) < _ALONE or usable_cores() < 2:
-            create_files(here, first)
-            for name, content in waiting:
-                create_files(here, [(name, content)])
+            create_files(here, chain(first, waiting))
             return
         with _Helper(folder) as helper:
             create_files(here, first)

@@ -8,11 +8,12 @@ import errno
 import marshal
 import os
 import sys
+from collections.abc import Iterable
 
 Batch = list[tuple[str, bytes]]  # names in the folder, and contents
 
 
-def create_files(folder: int, batch: Batch) -> None:
+def create_files(folder: int, batch: Iterable[tuple[str, bytes]]) -> None:
     """Write files that are not there yet, by name, into the folder that is open as descriptor ``folder``.
 
     Raises:
