@@ -1,6 +1,5 @@
 """Which of many images look alike, without a loop over the pairs."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -8,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from hakka.boxes import Array
+from hakka.cores import usable_cores
 
 _ROWS, _COLUMNS = 16, 4096  # pairs that are compared at once: what is computed of them fits a core's cache
 _TASK = 512  # rows that a thread takes at a time
@@ -27,13 +27,9 @@ def close_pairs(looks: Array, bits: int) -> Iterator[Pairs]:
         yield from _compare_parts(looks, bits)
         return
     words = np.ascontiguousarray(looks.T)
-    with ThreadPoolExecutor(_cores()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         for found in pool.map(partial(_compare, words, bits), range(0, len(looks), _TASK)):
             yield from found
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _compare_parts(looks: Array, bits: int) -> Iterator[Pairs]:

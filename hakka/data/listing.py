@@ -28,7 +28,7 @@ class Listing:
 
     def with_suffix(self, suffix: str) -> tuple[str, ...]:
         """The files whose name ends in ``suffix``, in any case."""
-        return tuple(name for name in self.files if name.lower().endswith(suffix))
+        return tuple(name for name in self.files if name[-len(suffix) :].lower() == suffix)
 
 
 def list_source(source: Path, *, exclude: Path | None = None) -> Listing:

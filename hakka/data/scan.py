@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from hakka.boxes import Array
+from hakka.cores import usable_cores
 from hakka.data.decode import Picture, Unusable, decode, one_at_a_time, strict_decoding
 from hakka.data.findings import printable
 from hakka.errors import InvalidInput
@@ -78,7 +79,7 @@ def scan_images(root: Path, images: Iterable[str], progress: Progress | None = N
 def iter_scans(root: Path, images: Iterable[str]) -> Generator[Scan, None, None]:
     """The scans of ``scan_images`` one by one, in their order; close it if not all are asked for."""
     waiting = iter(images)
-    with strict_decoding(), ThreadPoolExecutor(max_workers=_cores()) as pool:
+    with strict_decoding(), ThreadPoolExecutor(max_workers=usable_cores()) as pool:
         try:
             while batch := list(islice(waiting, _BATCH)):
                 tasks = [batch[i : i + _TASK] for i in range(0, len(batch), _TASK)]
@@ -104,10 +105,6 @@ def scan_image(root: Path, image: str) -> Scan:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return Scan(image, problem=f"the file cannot be read: {reason}")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _read(path: Path, length: int) -> bytes:

@@ -584,3 +584,13 @@ def test_the_scan_itself_never_raises(tmp_path):
     assert list(scans) == names
     assert scans["a.png"].problem is None
     assert scans["folder.jpg"].problem == "an image must be a regular file"
+
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+
+
+@given(st.one_of(st.dictionaries(INT64, st.integers(0, 9)), st.dictionaries(st.integers(-5, 30), st.integers(0, 9))))
+def test_ids_that_lie_close_or_far_apart_are_looked_up_alike(numbers):
+    keys = [*numbers, *(key + 1 for key in numbers if key < 2**63 - 1), -(2**63), 2**63 - 1, 0, 7]
+    found = coco_boxes._Lookup(numbers).find(np.array(keys, dtype=np.int64))
+    assert found.tolist() == [numbers.get(key, -1) for key in keys]

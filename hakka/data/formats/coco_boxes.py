@@ -21,6 +21,7 @@ from hakka.data.formats.rle import segmentation_bounds
 from hakka.data.formats.shapes import LIMIT, number
 
 MOST_FINDINGS = 100_000  # boxes of one file that are told one by one
+_SPARSEST = 4  # numbers from the first key to the last, for each key, that a table is made for
 
 
 @dataclass(frozen=True)
@@ -198,9 +199,17 @@ class _Lookup:
         )
         self._keys = np.array([key for key, _ in pairs] or [0], dtype=np.int64)
         self._values = np.array([value for _, value in pairs] or [-1], dtype=np.int32)
+        self._first, last = int(self._keys[0]), int(self._keys[-1])
+        self._dense: Array | None = None  # the value of each number from the first key on, and -1 behind the last one
+        if last - self._first < _SPARSEST * len(self._keys):
+            self._dense = np.full(last - self._first + 2, -1, dtype=np.int32)
+            self._dense[self._keys - self._first] = self._values
 
     def find(self, keys: Array) -> Array:
         """(n,) of what (n,) keys stand for, -1 for one that stands for nothing."""
+        if self._dense is not None:
+            last = len(self._dense) - 1
+            return self._dense[np.where((keys >= self._first) & (keys < self._first + last), keys - self._first, last)]
         places = np.searchsorted(self._keys[1:], keys, side="right")
         found: Array = np.where(self._keys[places] == keys, self._values[places], -1)
         return found

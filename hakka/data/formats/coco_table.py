@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -66,12 +65,23 @@ def read_alike(text: bytes) -> Alike | None:
             text.decode()  # the decoder does not look into the strings that it passes over
         keys = frozenset(_first_element(text))
         rows = _make_decoder(keys).decode(text)
-        table = _make_table(np.arange(len(rows)), [list(map(attrgetter(key), rows)) for key in _KEYS])
+        table = _make_table(np.arange(len(rows)), _columns(rows))
     except (ValueError, OverflowError, RecursionError):  # what msgspec refuses is a ValueError
         return None
     if _may_repeat(text, len(rows) * len(keys)) and any(type(value) is Repeated for value in parse_json(text)):
         return None
     return Alike(table, text)
+
+
+def _columns(rows: Sequence[Any]) -> list[list[Any]]:
+    """The columns of ``_KEYS``; attributes that are named in the code are read twice as fast as by ``attrgetter``."""
+    return [
+        [row.id for row in rows],
+        [row.image_id for row in rows],
+        [row.category_id for row in rows],
+        [row.iscrowd for row in rows],
+        [row.bbox for row in rows],
+    ]
 
 
 def _may_repeat(text: bytes, keys: int) -> bool:
