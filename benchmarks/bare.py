@@ -14,20 +14,24 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.processes import answer_lines, timed
 from hakka.detector.decode import decode_image
 from hakka.detector.engine import load_openvino, openvino_core
+from hakka.detector.fit import input_shape, letterbox
 from hakka.detector.modelfile import read_model_info
-from hakka.detector.runtime import letterbox
 
 
 def bare_loop(model: Path, photos: list[bytes]) -> Callable[[float], tuple[float, float]]:
     """What runs OpenVINO's AsyncInferQueue for some seconds, with the work on the pixels in this thread."""
     cv2.setNumThreads(1)
-    size = read_model_info(model).imgsz
+    info = read_model_info(model)
+    sides = [info.imgsz if info.stride is None else load_openvino().Dimension(info.imgsz // 2, info.imgsz)] * 2
+    network = openvino_core().read_model(str(model / "model.xml"))
+    network.reshape([1, 3, *sides])
     config = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
-    queue = load_openvino().AsyncInferQueue(openvino_core().compile_model(str(model / "model.xml"), "CPU", config))
+    queue = load_openvino().AsyncInferQueue(openvino_core().compile_model(network, "CPU", config))
 
     def look(number: int) -> None:
-        square = letterbox(decode_image(photos[number % len(photos)]), size)[0]
-        queue.start_async([square.transpose(2, 0, 1)[None].astype(np.float32) / 255])
+        image = decode_image(photos[number % len(photos)])
+        pixels = letterbox(image, input_shape(image, info.imgsz, info.stride))[0]
+        queue.start_async([pixels.transpose(2, 0, 1)[None].astype(np.float32) / 255])
 
     return lambda seconds: timed(look, seconds, queue.wait_all)
 

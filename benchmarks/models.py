@@ -49,7 +49,7 @@ def quantized_model(folder: Path, photos: Iterable[bytes], out: Path) -> Path:
     out.mkdir()
     for name in ("model.onnx", "weights.safetensors"):
         shutil.copyfile(folder / name, out / name)
-    quantize(folder / "model.xml", out / "model.xml", map(decode_image, photos), info.imgsz)
+    quantize(folder / "model.xml", out / "model.xml", map(decode_image, photos), info.imgsz, info.stride)
     files = digest_files(out)
     version = model_version(files, info.names, info.imgsz)
     write_json(out / "model.json", info.raw | {"precision": "int8", "files": files, "version": version})

@@ -65,7 +65,7 @@ def _summary(record: Record, model: Record, metrics: Record) -> str:
             "What it is": "an object detector (YOLO): boxes, names and confidences for the food on a photo",
             "Version": metrics.get("version"),
             "Classes": len(metrics["per_class"]) if metrics.get("per_class") else None,
-            "Input": f"a square of {model['imgsz']} pixels, into which photos are fitted" if "imgsz" in model else None,
+            "Input": _input(model) if "imgsz" in model else None,
             "Parameters": _part(record, "training").get("parameters"),
             "mAP50": metrics.get("map50"),
             "mAP50-95": metrics.get("map50_95"),
@@ -77,6 +77,12 @@ def _summary(record: Record, model: Record, metrics: Record) -> str:
             "Licence": LICENCE,
         }
     )
+
+
+def _input(model: Record) -> str:
+    if "stride" not in model:
+        return f"a square of {model['imgsz']} pixels, into which photos are fitted"
+    return f"photos of {model['imgsz']} pixels on the longer side, the shorter one in steps of {model['stride']}"
 
 
 def _own_limits(record: Record, metrics: Record) -> list[str]:

@@ -25,15 +25,19 @@ ENGINES = ("auto", "openvino", "onnxruntime")
 # What a container or a machine with an NVIDIA GPU shows; importing ONNX Runtime to ask it would cost every start.
 GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
-# (n, size, size, 3) uint8 RGB → the model's raw output, one row of its first axis a picture. Callable from any thread.
+# (n, height, width, 3) uint8 RGB → the model's raw output, one row of its first axis a picture; from any thread.
 Runner = Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A model that is ready to run: the ``runner``, and the engine and device that run it, for people to read."""
+    """A model that is ready to run: the ``runner``, and the engine and device that run it, for people to read.
+
+    A ``flexible`` one takes pictures of every shape, another only squares.
+    """
 
     runner: Runner
+    flexible: bool
     engine: str
     device: str
 
@@ -96,11 +100,14 @@ def choose_engine(folder: Path, wanted: str = "auto") -> str:
     return "openvino" if "openvino" in present else "onnxruntime"
 
 
-def compile_model(folder: Path, engine: str, *, threads: int = 0, streams: int = 1, batch: int = 1) -> Compiled:
+def compile_model(
+    folder: Path, engine: str, size: int, *, threads: int = 0, streams: int = 1, batch: int = 1
+) -> Compiled:
     """Compile a model for ``streams`` inferences side by side on ``threads`` cores together (0: the engine chooses).
 
     With one stream all threads work on one picture, for the least latency. A ``batch`` above 1 gives a runner that
-    takes 1 to ``batch`` pictures at once; one of 1 takes exactly one.
+    takes 1 to ``batch`` squares of ``size`` pixels at once; one of 1 takes exactly one picture, on a CPU of any shape
+    that the model file leaves open.
 
     Raises:
         InvalidInput: the model's batch is fixed and ``batch`` is above 1, or the folder has no file for the engine.
@@ -109,14 +116,15 @@ def compile_model(folder: Path, engine: str, *, threads: int = 0, streams: int =
     name = "model.xml" if engine == "openvino" else "model.onnx"
     if not (folder / name).is_file():
         raise InvalidInput(f"{folder}: the engine {engine} needs {name}, which is not in this model")
-    return compiler(folder / name, threads, streams, batch)
+    return compiler(folder / name, size, threads, streams, batch)
 
 
-def _compile_openvino(path: Path, threads: int, streams: int, batch: int) -> Compiled:
+def _compile_openvino(path: Path, size: int, threads: int, streams: int, batch: int) -> Compiled:
     core = openvino_core()
     model = core.read_model(path)
-    if batch > 1:
-        _free_batch(model, batch, path)
+    flexible = batch == 1 and model.inputs[0].partial_shape[2].is_dynamic
+    sides = [load_openvino().Dimension(size // 2, size)] * 2 if flexible else [size, size]
+    _set_shape(model, batch, sides, path)
     # OpenVINO chooses bf16 on some CPUs, which is slower there and less exact. Pinned threads of all the containers of
     # a host would meet on its first cores.
     config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
@@ -124,16 +132,16 @@ def _compile_openvino(path: Path, threads: int, streams: int, batch: int) -> Com
     if threads:
         config["INFERENCE_NUM_THREADS"] = threads
     compiled = core.compile_model(_with_pixels_as_input(model), "CPU", config)
-    return Compiled(_openvino_runner(compiled), f"openvino {load_openvino().__version__.split('-')[0]}", "CPU")
+    name = f"openvino {load_openvino().__version__.split('-')[0]}"
+    return Compiled(_openvino_runner(compiled), flexible, name, "CPU")
 
 
-def _free_batch(model: Any, batch: int, path: Path) -> None:
-    shape = model.inputs[0].partial_shape
+def _set_shape(model: Any, batch: int, sides: list[Any], path: Path) -> None:
     try:
-        model.reshape([load_openvino().Dimension(1, batch), *list(shape)[1:]])
+        model.reshape([load_openvino().Dimension(1, batch), 3, *sides])
     except RuntimeError:  # a size of one picture is written into a node of the graph
         raise InvalidInput(f"{path}: the model's batch is fixed") from None
-    if model.outputs[0].partial_shape[0].is_static:
+    if batch > 1 and model.outputs[0].partial_shape[0].is_static:
         raise InvalidInput(f"{path}: the model's batch is fixed")
 
 
@@ -166,7 +174,7 @@ def _openvino_runner(compiled: Any) -> Runner:
     return run
 
 
-def _compile_onnxruntime(path: Path, threads: int, streams: int, batch: int) -> Compiled:
+def _compile_onnxruntime(path: Path, size: int, threads: int, streams: int, batch: int) -> Compiled:
     package = load_onnxruntime()
     options = package.SessionOptions()
     options.log_severity_level = 3
@@ -180,7 +188,9 @@ def _compile_onnxruntime(path: Path, threads: int, streams: int, batch: int) -> 
     if batch > 1 and isinstance(given.shape[0], int):
         raise InvalidInput(f"{path}: the model's batch is fixed")
     device = session.get_providers()[0].removesuffix("ExecutionProvider")
-    return Compiled(_onnxruntime_runner(session, given.name), f"onnxruntime {package.__version__}", device)
+    # A GPU's libraries choose their way anew for every shape, which takes longer than the work that it saves.
+    flexible = batch == 1 and not isinstance(given.shape[2], int) and device == "CPU"
+    return Compiled(_onnxruntime_runner(session, given.name), flexible, f"onnxruntime {package.__version__}", device)
 
 
 def _gpu_providers() -> list[str]:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from hakka.detector.checkpoint import Checkpoint, load_checkpoint
 from hakka.detector.decode import decode_image
 from hakka.detector.engine import load_openvino
 from hakka.detector.evaluate import detect_entries, measure_map50
+from hakka.detector.fit import least_side
 from hakka.detector.modelfile import (
     DEFAULT_CONFIDENCE,
     DEFAULT_IOU,
@@ -121,7 +123,7 @@ def _quantize_within_budget(
         images = (decode_image((root / entry.image).read_bytes()) for entry in entries[: params.calibration_images])
         for name in ("model.onnx", "weights.safetensors"):
             link_file(folder / name, other / name)
-        quantize(folder / "model.xml", other / "model.xml", images, record["imgsz"])
+        quantize(folder / "model.xml", other / "model.xml", images, record["imgsz"], record["stride"])
         quantized = _write_record(other, record)
         full, low = (measure_map50(load_detector(path), data, "val", root) for path in (folder, other))
         taken = full - low <= params.int8_budget
@@ -141,13 +143,15 @@ def _write_model(
     checkpoint: Checkpoint, source: Path, data: Dataset, folder: Path, *, nms_free: bool
 ) -> dict[str, Any]:
     shutil.copyfile(source, folder / "weights.safetensors")
-    _write_onnx(checkpoint, folder / "model.onnx", nms_free=nms_free)
+    module = checkpoint.build()
+    _write_onnx(module, checkpoint.imgsz, folder / "model.onnx", nms_free=nms_free)
     _write_openvino(folder / "model.onnx", folder / "model.xml")
     record: dict[str, Any] = {
         "format": FORMAT,
         "name": "hakka",
         "names": list(checkpoint.names),
         "imgsz": checkpoint.imgsz,
+        "stride": int(module.stride.max()),
         "thresholds": {"confidence": DEFAULT_CONFIDENCE, "iou": DEFAULT_IOU},
         "nms_free": nms_free,
         "precision": "fp32",
@@ -189,20 +193,23 @@ def _write_reference(folder: Path, data: Dataset, root: Path) -> None:
     write_rows(folder / "reference.parquet", rows)
 
 
-def _write_onnx(checkpoint: Checkpoint, path: Path, *, nms_free: bool) -> None:
-    """Write the ONNX file: rows of an NMS-free head, or raw predictions that need NMS."""
+def _write_onnx(module: Any, imgsz: int, path: Path, *, nms_free: bool) -> None:
+    """Write the ONNX file, for pictures of any shape: rows of an NMS-free head, or raw predictions that need NMS."""
     from ultralytics.engine.exporter import Exporter
     from ultralytics.utils import DEFAULT_CFG_DICT
 
-    module = checkpoint.build()
-    module.args = DEFAULT_CFG_DICT | {"imgsz": checkpoint.imgsz}
+    module.args = DEFAULT_CFG_DICT | {"imgsz": imgsz}
+    strides = module.stride.int().tolist()
+    flattest = sum((imgsz // stride) * (least_side(imgsz, max(strides)) // stride) for stride in strides)
     scratch = Path(tempfile.mkdtemp(prefix=".onnx-", dir=path.parent))
     try:
         module.pt_path = str(scratch / "model.pt")
         overrides = {
             "format": "onnx",
-            "imgsz": checkpoint.imgsz,
+            "imgsz": imgsz,
             "batch": 1,
+            "dynamic": True,
+            "max_det": min(DEFAULT_CFG_DICT["max_det"], flattest),  # rows that an NMS-free head gives at every shape
             "device": "cpu",
             "simplify": True,
             "nms": False if nms_free else None,
@@ -216,22 +223,25 @@ def _write_onnx(checkpoint: Checkpoint, path: Path, *, nms_free: bool) -> None:
 
 
 def _strip_onnx(source: Path, target: Path) -> None:
-    """Drop the exporter's metadata (dates, paths), so that the same weights give the same bytes."""
+    """Drop the exporter's metadata (dates, paths) and shapes (formulas, written one way or another), so that the same
+    weights give the same bytes.
+    """
     import onnx
 
     model = onnx.load(str(source))
     del model.metadata_props[:]
+    del model.graph.value_info[:]
     onnx.save(model, str(target))
 
 
 def _write_openvino(onnx_path: Path, xml_path: Path) -> None:
     openvino = load_openvino()
     model = openvino.convert_model(str(onnx_path))
-    # The same weights must give the same bytes: unnamed constants are numbered by a counter of the process,
-    # and the conversion notes the path of the ONNX file.
+    # The same weights must give the same bytes: what has no name in the ONNX file is numbered by a counter of the
+    # process, and the conversion notes the path of that file.
     for number, node in enumerate(model.get_ordered_ops()):
-        if node.get_type_name() == "Constant":
-            node.set_friendly_name(f"constant_{number}")
+        if re.fullmatch(r"\w+_\d+", node.get_friendly_name()) or node.get_type_name() == "Constant":
+            node.set_friendly_name(f"{node.get_type_name()}_{number}")
     for part in ("conversion_parameters", "legacy_frontend"):
         with contextlib.suppress(RuntimeError):
             model.set_rt_info("", part)

@@ -28,11 +28,13 @@ class Plan:
 class Inference:
     """A model that runs: ``wide`` gives all threads to one picture, ``narrow`` gives most pictures a second.
 
-    The other fields say what was chosen; ``why`` is the reason for the batch.
+    Both take pictures of any shape if it is ``flexible``, else squares only. The other fields say what was chosen;
+    ``why`` is the reason for the batch.
     """
 
     wide: Runner
     narrow: Runner
+    flexible: bool
     engine: str
     device: str
     threads: int
@@ -47,23 +49,25 @@ class Inference:
 
 
 def open_inference(folder: Path, size: int, plan: Plan) -> Inference:
-    """Compile the model of a folder as the plan says; ``size`` is the side of its input in pixels.
+    """Compile the model of a folder as the plan says; ``size`` is the longer side of its input in pixels.
 
     Raises:
         InvalidInput: the model has no file for the engine, or a batch is asked of one that cannot.
         Unavailable: the engine is not installed.
     """
     engine = choose_engine(folder, plan.engine)
-    wide = compile_model(folder, engine, threads=plan.threads)
+    wide = compile_model(folder, engine, size, threads=plan.threads)
     streams = plan.streams if wide.device == "CPU" else 1  # a GPU works on one picture with all that it has
-    narrow = compile_model(folder, engine, threads=plan.threads, streams=streams) if streams > 1 else wide
+    narrow = compile_model(folder, engine, size, threads=plan.threads, streams=streams) if streams > 1 else wide
 
     def compile_batched(batch: int) -> Runner:
-        return compile_model(folder, engine, threads=plan.threads, batch=batch).runner
+        return compile_model(folder, engine, size, threads=plan.threads, batch=batch).runner
 
     batch, why = plan.batch, "set"
     if not batch:
         batch, why = choose_batch(narrow.runner, compile_batched, size=size, streams=streams, limit=MAX_BATCH)
     if batch > 1:
-        narrow, streams = Compiled(Batcher(compile_batched(batch), batch), wide.engine, wide.device), 1
-    return Inference(wide.runner, narrow.runner, wide.engine, wide.device, plan.threads, streams, batch, why)
+        # The pictures of a batch have one shape, and a photo's boxes must not depend on how many are in work.
+        narrow, streams = Compiled(Batcher(compile_batched(batch), batch), False, wide.engine, wide.device), 1
+    runners = wide.runner, narrow.runner, narrow.flexible
+    return Inference(*runners, wide.engine, wide.device, plan.threads, streams, batch, why)

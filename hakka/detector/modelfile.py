@@ -15,13 +15,18 @@ DEFAULT_IOU = 0.5  # lower than the 0.7 of benchmarks: two boxes on one thing lo
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A model's identity. ``raw`` is the whole record, with lineage and metrics."""
+    """A model's identity. ``raw`` is the whole record, with lineage and metrics.
+
+    ``imgsz`` is the longer side of its input. The shorter one may be any multiple of ``stride`` up to that (see
+    :func:`hakka.detector.fit.input_shape`); without a stride the input is a square.
+    """
 
     version: str
     names: tuple[str, ...]
     imgsz: int
     confidence: float
     iou: float
+    stride: int | None
     raw: dict[str, Any]
 
 
@@ -46,6 +51,7 @@ def read_model_info(folder: Path, *, verify: bool = True) -> ModelInfo:
             imgsz=int(raw["imgsz"]),
             confidence=float(raw["thresholds"]["confidence"]),
             iou=float(raw["thresholds"]["iou"]),
+            stride=int(raw["stride"]) if "stride" in raw else None,
             raw=raw,
         )
     except (KeyError, TypeError, ValueError) as error:

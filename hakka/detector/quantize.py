@@ -9,17 +9,18 @@ import numpy as np
 
 from hakka.boxes import Array
 from hakka.detector.engine import load_openvino, openvino_core
-from hakka.detector.runtime import letterbox
+from hakka.detector.fit import input_shape, letterbox
 
 _LAYER = re.compile(r"/model\.(\d+)/")
 
 
-def quantize(model: Path, out: Path, images: Iterable[Array], size: int) -> None:
+def quantize(model: Path, out: Path, images: Iterable[Array], size: int, stride: int | None) -> None:
     """Write the OpenVINO IR ``model`` (model.xml) to ``out`` with weights and activations of eight bits.
 
-    ``images`` are RGB (height, width, 3) uint8 and are fitted into the model's square of ``size`` pixels. The ranges of
-    activations are taken from them (post-training quantization, Jacob et al., CVPR 2018). What follows the last
-    convolutions, where class scores and box sides are put together, stays as it is: rounding them costs boxes.
+    ``images`` are RGB (height, width, 3) uint8 and are fitted into the model's input, of which ``size`` and ``stride``
+    are as in :class:`~hakka.detector.modelfile.ModelInfo`. The ranges of activations are taken from them (post-training
+    quantization, Jacob et al., CVPR 2018). What follows the last convolutions, where class scores and box sides are put
+    together, stays as it is: rounding them costs boxes.
     """
     import nncf
 
@@ -34,7 +35,7 @@ def quantize(model: Path, out: Path, images: Iterable[Array], size: int) -> None
         if op.get_type_name() == "Sigmoid"
         or (op.get_friendly_name().startswith(head) and op.get_type_name() not in ("Convolution", "Constant"))
     ]
-    tensors = [_tensor(image, size) for image in images]
+    tensors = [_tensor(image, size, stride) for image in images]
     quantized = nncf.quantize(
         network,
         nncf.Dataset(tensors),
@@ -45,6 +46,6 @@ def quantize(model: Path, out: Path, images: Iterable[Array], size: int) -> None
     load_openvino().save_model(quantized, str(out), compress_to_fp16=False)
 
 
-def _tensor(image: Array, size: int) -> Array:
-    square, *_ = letterbox(image, size)
-    return square.transpose(2, 0, 1)[None].astype(np.float32) / 255
+def _tensor(image: Array, size: int, stride: int | None) -> Array:
+    pixels, *_ = letterbox(image, input_shape(image, size, stride))
+    return pixels.transpose(2, 0, 1)[None].astype(np.float32) / 255

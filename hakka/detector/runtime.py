@@ -10,10 +10,11 @@ import numpy as np
 
 from hakka.boxes import Array
 from hakka.detector.decode import Photo
+from hakka.detector.fit import PAD_VALUE, input_shape, letterbox
 from hakka.detector.inference import Inference, Plan, open_inference
 from hakka.detector.modelfile import ModelInfo, read_model_info
 
-PAD_VALUE = 114  # the grey that YOLO models see beside a photo that is not square
+CAMERA_SHAPES = ((8, 8), (6, 8), (8, 6))  # height and width
 
 
 @dataclass(frozen=True)
@@ -80,28 +81,6 @@ def photo_features(photo: Photo) -> dict[str, float]:
     return {**image_features(photo.pixels), "width": float(photo.width), "height": float(photo.height)}
 
 
-def letterbox(image: Array, size: int, out: Array | None = None) -> tuple[Array, float, float, float]:
-    """The image fitted into a ``size`` square with grey beside it; and scale, left and top of the photo in it.
-
-    The square is ``out`` if one is given, (size, size, 3) uint8.
-    """
-    import cv2
-
-    height, width = image.shape[:2]
-    scale = min(size / width, size / height)
-    new_width, new_height = max(round(width * scale), 1), max(round(height * scale), 1)
-    left, top = (size - new_width) // 2, (size - new_height) // 2
-    canvas = np.empty((size, size, 3), np.uint8) if out is None else out
-    canvas[:top] = canvas[top + new_height :] = PAD_VALUE
-    canvas[:, :left] = canvas[:, left + new_width :] = PAD_VALUE
-    place = canvas[top : top + new_height, left : left + new_width]
-    if (new_width, new_height) == (width, height):
-        place[:] = image
-    else:
-        cv2.resize(image, (new_width, new_height), dst=place, interpolation=cv2.INTER_LINEAR)
-    return canvas, scale, float(left), float(top)
-
-
 class Detector:
     """A loaded model. ``detect`` may be called from several threads at once."""
 
@@ -109,7 +88,7 @@ class Detector:
         self.folder = folder
         self.info = info
         self._plan = plan
-        self._squares = threading.local()
+        self._canvases = threading.local()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -122,10 +101,11 @@ class Detector:
         return open_inference(self.folder, self.info.imgsz, self._plan)
 
     def warm_up(self) -> None:
-        """Compile and run once each way, so that the first photo is not slower than the next."""
-        photo = np.full((8, 8, 3), PAD_VALUE, np.uint8)
-        for alone in (True, False):
-            self.detect(photo, alone=alone)
+        """Compile and run once each way and shape of a camera, so that the first photo is not slower than the next."""
+        for shape in CAMERA_SHAPES:
+            photo = np.full((*shape, 3), PAD_VALUE, np.uint8)
+            for alone in (True, False):
+                self.detect(photo, alone=alone)
 
     def detect(
         self,
@@ -143,9 +123,10 @@ class Detector:
         """
         confidence = self.info.confidence if confidence is None else confidence
         iou = self.info.iou if iou is None else iou
-        square, scale, left, top = letterbox(image, self.info.imgsz, self._square())
+        shape = input_shape(image, self.info.imgsz, self.info.stride if self.inference.flexible else None)
+        pixels, scale, left, top = letterbox(image, shape, self._canvas(shape))
         runner = self.inference.wide if alone else self.inference.narrow
-        output = runner(square[None])[0]
+        output = runner(pixels[None])[0]
         boxes, scores, class_ids = read_output(output, confidence, iou)
         if classes is not None:
             wanted = np.isin(class_ids, np.fromiter(classes, dtype=int))
@@ -156,11 +137,11 @@ class Detector:
         order = np.argsort(-scores, kind="stable")[:max_detections]
         return Detections(boxes[order], scores[order].astype(np.float32), class_ids[order])
 
-    def _square(self) -> Array:
-        """The model's input as this thread uses it again and again."""
-        if not hasattr(self._squares, "pixels"):
-            self._squares.pixels = np.empty((self.info.imgsz, self.info.imgsz, 3), np.uint8)
-        return np.asarray(self._squares.pixels)
+    def _canvas(self, shape: tuple[int, int]) -> Array:
+        """The model's input (height, width, 3), in memory that this thread uses again and again."""
+        if not hasattr(self._canvases, "memory"):
+            self._canvases.memory = np.empty(self.info.imgsz**2 * 3, np.uint8)
+        return np.asarray(self._canvases.memory[: shape[0] * shape[1] * 3].reshape(*shape, 3))
 
 
 def read_output(output: Array, confidence: float, iou: float) -> tuple[Array, Array, Array]:

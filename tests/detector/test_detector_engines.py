@@ -10,8 +10,9 @@ import pytest
 
 from hakka.detector import batching, engine
 from hakka.detector.batching import Batcher, choose_batch
+from hakka.detector.fit import letterbox
 from hakka.detector.inference import Plan
-from hakka.detector.runtime import letterbox, load_detector
+from hakka.detector.runtime import load_detector
 from hakka.errors import InvalidInput, Unavailable
 from tests.detector.onnx_model import build_onnx_folder
 
@@ -55,7 +56,7 @@ def assert_same(found, expected):
 
 def test_the_default_reads_the_model_as_numpy_would(fixed, photos):
     """The division by 255 and the layout are inside the compiled model: its output is that of the plain network."""
-    square = letterbox(photos[0], 64)[0]
+    square = letterbox(photos[0], (64, 64))[0]
     plain = engine.openvino_core().compile_model(str(fixed / "model.xml"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     wanted = plain([square.transpose(2, 0, 1)[None].astype(np.float32) / 255])[0]
     np.testing.assert_allclose(load_detector(fixed).inference.wide(square[None]), wanted, rtol=1e-4, atol=1e-4)
@@ -179,7 +180,7 @@ def test_a_missing_engine_is_said_in_a_sentence(fixed, tmp_path, monkeypatch):
     with pytest.raises(InvalidInput, match="an engine must be one of auto, openvino, onnxruntime, got 'torch'"):
         engine.choose_engine(fixed, "torch")
     with pytest.raises(InvalidInput, match=r"the engine onnxruntime needs model\.onnx"):
-        engine.compile_model(tmp_path, "onnxruntime")
+        engine.compile_model(tmp_path, "onnxruntime", 64)
     monkeypatch.setattr(engine, "find_spec", lambda _: None)
     with pytest.raises(Unavailable, match="the engine onnxruntime is not installed here: pip install onnxruntime"):
         engine.choose_engine(fixed, "onnxruntime")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from hakka.detector.decode import decode_image, decode_photo
-from hakka.detector.runtime import Detections, image_features, letterbox, load_detector, read_output
+from hakka.detector.runtime import Detections, image_features, load_detector, read_output
 from hakka.errors import InvalidInput, NotFound, Tampered
 from tests.serving.tiny_model import build_model_folder
 
@@ -70,14 +70,6 @@ def test_anything_else_is_refused_in_a_sentence(data, words):
 def test_too_many_pixels_are_refused_before_they_are_decoded():
     with pytest.raises(InvalidInput, match="at most 100 pixels, got 64x48"):
         decode_image(_encode(_photo()), max_pixels=100)
-
-
-def test_letterbox_keeps_the_aspect_and_says_where_the_photo_is():
-    square, scale, left, top = letterbox(np.zeros((50, 100, 3), np.uint8), 64)
-    assert square.shape == (64, 64, 3)
-    assert (scale, left, top) == (0.64, 0.0, 16.0)
-    assert (square[:16] == 114).all()
-    assert (square[16:48] == 0).all()
 
 
 def test_rows_of_an_nms_free_head_are_read():

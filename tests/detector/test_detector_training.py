@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from hakka.detector.checkpoint import load_checkpoint
 from hakka.detector.decode import decode_image
 from hakka.detector.evaluate import evaluate, evaluate_champion, read_evaluation
 from hakka.detector.export import ExportParams, export
+from hakka.detector.fit import letterbox
 from hakka.detector.inference import Plan
 from hakka.detector.modelfile import read_model_info
 from hakka.detector.runtime import Detections, load_detector, read_output
@@ -27,6 +29,7 @@ from hakka.detector.torch_compat import load_ultralytics, network
 from hakka.detector.train import TrainParams, train
 from hakka.detector.weights import STARTER, find_start
 from hakka.errors import InvalidInput, NotFound
+from hakka.files import read_json, write_json
 from hakka.monitor.rows import read_rows
 from hakka.params import read_section
 from hakka.registry import publish
@@ -126,8 +129,9 @@ def _with(trainer, event, callback):
     return trainer
 
 
+@pytest.mark.parametrize(("height", "width"), [(160, 160), (96, 160), (160, 128)])
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
-def test_the_exported_model_finds_what_the_trained_one_finds(work, engine):
+def test_the_exported_model_finds_what_the_trained_one_finds(work, engine, height, width):
     """On every image, the served boxes are those of the torch model, to 0.05 pixels and 0.001 of confidence."""
     pytest.importorskip(engine)
     load_ultralytics(read_settings().home / "ultralytics")
@@ -136,18 +140,47 @@ def test_the_exported_model_finds_what_the_trained_one_finds(work, engine):
     detector, data = load_detector(work / "model", Plan(engine)), load_dataset(work / "dataset")
     photos = np.stack([decode_image((work / "data" / entry.image).read_bytes()) for entry in data.entries])
     assert photos.shape[1:] == (160, 160, 3)  # no letterbox: the pixels are the network's input
+    photos = photos[:, :height, :width]
     with torch.no_grad():
         output = module(torch.from_numpy(photos.transpose(0, 3, 1, 2).astype(np.float32) / 255))
     raw = (output[0] if isinstance(output, tuple) else output).numpy()
     boxes_found = 0
     for photo, rows in zip(photos, raw, strict=True):
         boxes, scores, labels = read_output(rows, 0.05, detector.info.iou)
-        trained = Detections(np.clip(boxes, 0, 160), scores, labels)
+        trained = Detections(np.clip(boxes, 0, [width, height] * 2), scores, labels)
         exported = detector.detect(photo, confidence=0.05)
         assert _are_found(trained, exported, pixels=0.05, confidence=1e-3).all()
         assert _are_found(exported, trained, pixels=0.05, confidence=1e-3).all()
         boxes_found += len(trained)
     assert boxes_found > 50
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_a_photo_that_is_not_square_takes_less_work_but_in_batches(work, engine):
+    photo, shapes = np.zeros((60, 80, 3), np.uint8), []
+    for plan in (Plan(engine), Plan(engine, batch=2)):
+        detector = load_detector(work / "model", plan)
+        run = detector.inference.narrow
+        noting = lambda pixels, run=run: shapes.append(pixels.shape) or run(pixels)  # noqa: E731
+        detector.inference = replace(detector.inference, narrow=noting)
+        detector.detect(photo, alone=False)
+    assert shapes == [(1, 128, 160, 3), (1, 160, 160, 3)]
+
+
+def test_a_model_of_an_earlier_release_gets_squares(work, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(work / "model", folder)
+    record = read_json(folder / "model.json")
+    write_json(folder / "model.json", {key: value for key, value in record.items() if key != "stride"})
+    today, earlier, boxes_found = load_detector(work / "model"), load_detector(folder), 0
+    for entry in load_dataset(work / "dataset").entries:
+        photo = decode_image((work / "data" / entry.image).read_bytes())[:96]
+        square = letterbox(photo, (160, 160))[0]
+        expected, found = today.detect(square, confidence=0.05), earlier.detect(photo, confidence=0.05)
+        middles = expected.boxes[:, [1, 3]].mean(axis=1)
+        assert found.scores.tolist() == expected.scores[(middles > 32) & (middles < 128)].tolist()
+        boxes_found += len(found)
+    assert boxes_found > 20
 
 
 def _are_found(wanted, found, *, pixels, confidence, least=0.06):
@@ -320,7 +353,7 @@ def test_int8_beyond_its_budget_is_not_served(work, tmp_path, monkeypatch, caplo
     """Black pictures spoil the ranges of the quantiser. What is served then is, byte for byte, the export in fp32."""
     blind = export_module.quantize
     black = [np.zeros((32, 32, 3), np.uint8)]
-    monkeypatch.setattr(export_module, "quantize", lambda model, out, images, size: blind(model, out, black, size))
+    monkeypatch.setattr(export_module, "quantize", lambda model, out, images, *rest: blind(model, out, black, *rest))
     params = read_section(ExportParams, "export", precision="int8", int8_budget=0.0, calibration_images=1)
     record = export(work / "training", work / "dataset", work / "data", tmp_path / "model", params)
     assert record["int8"]["val_map50_int8"] < record["int8"]["val_map50_fp32"]
