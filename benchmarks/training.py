@@ -189,7 +189,7 @@ def call_directly(_work: Path, options: argparse.Namespace) -> int:
     """Do what the pipeline does, in its order, in this process; the last line is the version and the steps' seconds."""
     began = time.perf_counter()
     from hakka import registry, run
-    from hakka.data import pinning, shards
+    from hakka.data import shards
     from hakka.deploy import deploy
     from hakka.detector.evaluate import evaluate_champion
     from hakka.detector.gate import GateParams, decide
@@ -208,13 +208,13 @@ def call_directly(_work: Path, options: argparse.Namespace) -> int:
         for name in ("dataset", "validation", "training", "model", "evaluation", "champion", "decision", "record")
     }
     settings, data = read_settings(), str(SAMPLE)
-    folder, revision = step("prepare", pinning.pin, SAMPLE, "", settings.versions)
+    folder, revision, earlier = step("prepare", run.prepare_data, data, "")
     root, images, scans = Path(folder), options.out / "images", options.out / "scans"
     [shard] = step("list", shards.list_images, root, "auto", 1, images)
     step("scan", shards.scan_shard, root, images, scans, shard)
-    step("convert", shards.convert_scanned, root, at["dataset"], "auto", [scans])
+    step("convert", run.convert_data, root, at["dataset"], "auto", [scans], earlier)
     step("validate", run.check_dataset, at["dataset"], root, at["validation"], [scans], data)
-    step("accept", run.accept_data, at["validation"], data)
+    step("accept", run.accept_data, at["validation"], at["dataset"], data, revision)
     step("train", train, at["dataset"], root, at["training"], read_section(TrainParams, "train"))
     step("export", export, at["training"], at["dataset"], root, at["model"])
     step("evaluate", evaluate, at["model"], at["dataset"], root, at["evaluation"])

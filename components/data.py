@@ -9,18 +9,20 @@ from hakka.images import TRAIN_IMAGE
 
 
 @dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
-def prepare_data(data: str, data_revision: str) -> NamedTuple("Prepared", [("folder", str), ("revision", str)]):
+def prepare_data(data: str, data_revision: str) -> NamedTuple(
+    "Prepared", [("folder", str), ("revision", str), ("earlier", str)]
+):
     """Lay the wanted version of the data ready, and name it, so that steps are reused only while it stays the same.
+
+    It also names the accepted dataset whose splits the version keeps.
 
     Args:
         data: Folder of photos and annotation files.
         data_revision: Git revision of that folder under DVC; empty for the folder as it lies.
     """
-    from hakka.data.pinning import pin
-    from hakka.run import paths
-    from hakka.settings import read_settings
+    from hakka.run import prepare_data
 
-    return pin(*paths(data), data_revision, read_settings().versions)
+    return prepare_data(data, data_revision)
 
 
 @dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
@@ -74,6 +76,7 @@ def convert_annotations(
     dataset: Output[Dataset],
     counts: Output[Metrics],
     report: Output[HTML],
+    earlier: str = "",
 ) -> None:
     """Convert annotation files into labels and an index; no photo is opened or copied.
 
@@ -85,11 +88,11 @@ def convert_annotations(
         dataset: Labels, index and report; refers to photos by their name in the data folder.
         counts: Images and boxes found, converted, clipped and refused.
         report: What was refused and clipped, and why.
+        earlier: Digest of the accepted dataset whose photos keep their split; empty for none.
     """
-    from hakka.data.shards import convert_scanned
-    from hakka.run import paths, present
+    from hakka.run import convert_data, paths, present
 
-    result = convert_scanned(*paths(data, dataset), annotation_format, paths(*scans))
+    result = convert_data(*paths(data, dataset), annotation_format, paths(*scans), earlier)
     present(result, counts, *paths(dataset, report))
 
 
@@ -121,13 +124,15 @@ def validate_dataset(
 
 
 @dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
-def accept_dataset(validation: Input[Artifact], source: str) -> None:
-    """Stop the pipeline here, with the reason, if a data check said no; else remember what the data looks like.
+def accept_dataset(validation: Input[Artifact], dataset: Input[Dataset], source: str, data_revision: str) -> None:
+    """Stop the pipeline here, with the reason, if a data check said no; else remember the data for its next version.
 
     Args:
         validation: Results of the data checks.
+        dataset: Labels and index; the next version keeps its splits.
         source: Folder that the data is known by.
+        data_revision: Revision of that folder.
     """
     from hakka.run import accept_data, paths
 
-    accept_data(*paths(validation), source)
+    accept_data(*paths(validation, dataset), source, data_revision)

@@ -80,6 +80,37 @@ def present(report: Mapping[str, Any], metrics: Artifact, folder: Path | None = 
         write_whole(page, (folder / "report.html").read_bytes())
 
 
+def prepare_data(data: str, wanted: str) -> tuple[str, str, str]:
+    """The folder that holds the wanted version of ``data``, the lasting name of the version, and the digest of the
+    accepted dataset whose splits it keeps (empty for none).
+
+    Raises:
+        InvalidInput, NotFound, Unavailable: as ``hakka.data.pinning.pin`` and ``hakka.data.earlier.find_earlier``.
+    """
+    from hakka.data.earlier import find_earlier
+    from hakka.data.pinning import pin
+    from hakka.data.split import SplitParams
+    from hakka.params import read_section
+    from hakka.settings import read_settings
+
+    settings = read_settings()
+    folder, revision = pin(Path(data), wanted, settings.versions)
+    return folder, revision, find_earlier(settings.accepted, data, revision, read_section(SplitParams, "split"))
+
+
+def convert_data(source: Path, out: Path, format: str, shards: Sequence[Path], earlier: str) -> dict[str, Any]:  # noqa: A002
+    """Convert from what the shards saw, with the splits of the accepted dataset ``earlier`` kept; the report.
+
+    Raises:
+        InvalidInput, Unavailable: as ``hakka.data.shards.convert_scanned``.
+    """
+    from hakka.data.shards import convert_scanned
+    from hakka.settings import read_settings
+
+    kept = read_settings().accepted / earlier if earlier else None
+    return convert_scanned(source, out, format, shards, kept)
+
+
 def check_dataset(dataset: Path, root: Path, out: Path, shards: Sequence[Path], source: str) -> dict[str, Any]:
     """Run the data checks from what the shards saw, against the last accepted version of ``source``; the report.
 
@@ -95,17 +126,20 @@ def check_dataset(dataset: Path, root: Path, out: Path, shards: Sequence[Path], 
     return validate(dataset, root, out, scans=read_shards(shards), against=against)
 
 
-def accept_data(validation: Path, source: str) -> None:
-    """Make a version of ``source`` whose checks passed the one that the next is compared with.
+def accept_data(validation: Path, dataset: Path, source: str, revision: str) -> None:
+    """Make a version of ``source`` whose checks passed the one that the next is compared with and split after.
 
     Raises:
         CheckFailed: as ``require_passed``.
     """
+    from hakka.data.earlier import remember_dataset
     from hakka.quality.profile import remember_profile
     from hakka.settings import read_settings
 
     require_passed(validation)
-    remember_profile(validation, read_settings().home, source)
+    settings = read_settings()
+    remember_profile(validation, settings.home, source)
+    remember_dataset(dataset, settings.accepted, source, revision)
 
 
 def present_confusion(evaluation: Mapping[str, Any], chart: Any) -> None:

@@ -33,6 +33,11 @@ class Settings:
         return self.home / "versions"
 
     @property
+    def accepted(self) -> Path:
+        """The splits of the data versions that passed their checks, see ``hakka.data.earlier``."""
+        return self.home / "accepted"
+
+    @property
     def predictions(self) -> Path:
         """The prediction log."""
         return self.home / "predictions"

@@ -243,11 +243,17 @@ def training(
     folder, revision = prepared.outputs["folder"], prepared.outputs["revision"]
     scans = scan_in_shards(data=folder, data_revision=revision, annotation_format=annotation_format, shards=shards)
     converted = convert_annotations(
-        data=folder, data_revision=revision, annotation_format=annotation_format, scans=scans.output
+        data=folder,
+        data_revision=revision,
+        annotation_format=annotation_format,
+        scans=scans.output,
+        earlier=prepared.outputs["earlier"],
     )
     dataset = converted.outputs["dataset"]
     validated = validate_dataset(data=folder, source=data, dataset=dataset, scans=scans.output)
-    accepted = accept_dataset(validation=validated.outputs["validation"], source=data)
+    accepted = accept_dataset(
+        validation=validated.outputs["validation"], dataset=dataset, source=data, data_revision=revision
+    )
 
     best = train_variants(
         data=folder,

@@ -8,6 +8,7 @@ from typing import Any
 from hakka.data.classes import apply_class_map, find_class_map, read_class_map
 from hakka.data.collector import collector_paused
 from hakka.data.dataset import is_dataset_folder, write_dataset, write_root
+from hakka.data.earlier import Earlier, read_earlier
 from hakka.data.entries import make_entries
 from hakka.data.findings import Finding, refuse_image
 from hakka.data.formats import Annotations, SourceImage, read_annotations
@@ -29,28 +30,34 @@ def convert(
     format: str = "auto",  # noqa: A002
     params: SplitParams = SplitParams(),  # noqa: B008  (frozen)
     classes: Path | None = None,
+    earlier: Path | None = None,
     scans: Mapping[str, Scan] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write the dataset of ``source`` to ``out`` and return its report (the content of ``out/report.json``).
 
-    The folder appears whole or not at all, and the same source and params give the same bytes. ``classes`` is a class
-    map, by default the ``classes.yaml`` of the source. ``scans`` (by image) stand for the look at the images; without
-    them every image is decoded, and ``progress`` is called with (images looked at, images in all).
+    The folder appears whole or not at all, and the same source, params and ``earlier`` give the same bytes. ``classes``
+    is a class map, by default the ``classes.yaml`` of the source. ``earlier`` is a dataset of an earlier version of the
+    source, whose photos keep their split (``hakka.data.split.hold_splits``); it may be ``out`` itself. ``scans`` (by
+    image) stand for the look at the images; without them every image is decoded, and ``progress`` is called with
+    (images looked at, images in all).
 
     Raises:
-        InvalidInput: no annotations, no usable image, an image that the scans lack, or ``out`` is a folder that is not
-            a dataset.
+        InvalidInput: no annotations, no usable image, an image that the scans lack, ``earlier`` is no dataset or comes
+            with ``keep_source``, or ``out`` is a folder that is not a dataset.
         Unavailable: ``out`` cannot be written.
     """
     source, out = Path(source), Path(out)
     out = out.resolve() if out.is_symlink() else out  # the link stays, and its place is written
     _check_out(source, out)
+    if earlier is not None and params.keep_source:
+        raise InvalidInput(f"{earlier}: either the splits of an earlier dataset are kept or the source's own, got both")
+    before = None if earlier is None else read_earlier(earlier)
     read = read_annotations(source, format, exclude=out)
     class_file = classes if classes is not None else find_class_map(source)
     annotations = apply_class_map(read, None if class_file is None else read_class_map(class_file))
     scans = _look(source, annotations, scans, progress)
-    return _write(source, out, read, annotations, scans, params)
+    return _write(source, out, read, annotations, scans, params, before)
 
 
 @collector_paused()
@@ -61,6 +68,7 @@ def _write(
     annotations: Annotations,
     scans: Mapping[str, Scan],
     params: SplitParams,
+    before: Earlier | None,
 ) -> dict[str, Any]:
     """Write the dataset of ``annotations``, which are ``read`` under their final class names; gives its report."""
     usable, findings = _sort_out(annotations, scans)
@@ -68,10 +76,11 @@ def _write(
         first = next((finding.reason for finding in findings if finding.kind == "refused"), "there are none")
         raise InvalidInput(f"{source}: none of {annotations.images_found} images can be converted; the first: {first}")
     placed = place_boxes(usable, scans)
-    entries, leaks = make_entries(usable, scans, placed.boxes[:, 0], placed.starts, params)
+    entries, leaks = make_entries(usable, scans, placed.boxes[:, 0], placed.starts, params, before)
     findings += [*placed.findings, *leaks]
     labels = {entry.image: placed.boxes[i:j] for entry, (i, j) in zip(entries, pairwise(placed.starts), strict=True)}
-    about = {"source": {"format": annotations.format, "annotations": list(annotations.files)}, "split": _about(params)}
+    source_of = {"format": annotations.format, "annotations": list(annotations.files)}
+    about = {"source": source_of, "split": params.about(), **({"earlier": before.digest} if before else {})}
     report = make_report(annotations, entries, findings, labels)
     sheet = choose_pictures(entries, labels, annotations.names, findings, read, scans, source)
     try:
@@ -133,14 +142,3 @@ def _duplicate(image: SourceImage, first: SourceImage) -> str:
     return f"has the same bytes as {first.image} " + (
         "and the same boxes" if same else "but other boxes: which are right?"
     )
-
-
-def _about(params: SplitParams) -> dict[str, Any]:
-    """What ``dataset.json`` says of the split."""
-    return {
-        "val": params.val,
-        "test": params.test,
-        "seed": params.seed,
-        "bits": params.near_duplicate_bits,
-        "keep_source": params.keep_source,
-    }

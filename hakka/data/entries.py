@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from hakka.boxes import Array
 from hakka.data.dataset import ImageEntry
+from hakka.data.earlier import Earlier
 from hakka.data.findings import Finding, printable
 from hakka.data.formats.annotations import SourceImage
 from hakka.data.groups import group_scans
 from hakka.data.scan import Scan
-from hakka.data.split import Scene, SplitParams, assign_splits, keep_splits
+from hakka.data.split import Scene, SplitParams, assign_splits, hold_splits, keep_splits
 
 _MOST_LEAKS = 100  # scenes that are told one by one
 _PLAIN = re.compile(r"[\w()+,=@-](?:[\w.()+,=@ -]{0,48}[\w.()+,=@-])?")  # 50 letters, 200 bytes at most
@@ -22,14 +23,23 @@ def make_entries(
     labels: Array,
     starts: Sequence[int],
     params: SplitParams,
+    earlier: Earlier | None = None,
 ) -> tuple[list[ImageEntry], list[Finding]]:
-    """An entry for each image, in their order, and a note for each scene that the source's own split tears apart.
+    """An entry for each image, in their order, and a note for each scene that a kept split tears apart.
 
     ``labels`` (n,) are the class indices of all boxes, those of image ``i`` from ``starts[i]`` to ``starts[i + 1]``.
+    Images that ``earlier`` knows by their bytes keep its split, see ``hold_splits``; a note says how many.
     """
     seen = [scans[image.image] for image in images]
     groups = list(group_scans(seen, params.near_duplicate_bits).values())
-    splits, notes = _split(images, groups, labels.astype(int).tolist(), starts, params)
+    if params.keep_source:
+        splits = keep_splits([image.split for image in images], groups, params)
+        notes = _find_leaks("the source's own split", images, splits, groups)
+    else:
+        known = [earlier.splits.get(scan.sha256) if earlier else None for scan in seen]
+        held = hold_splits(known, groups)
+        splits = _spread(groups, held, labels.astype(int).tolist(), starts, params)
+        notes = [] if earlier is None else _tell_held(earlier, images, known, held, splits, groups)
     stems = make_stems([(image.image, scan.sha256) for image, scan in zip(images, seen, strict=True)])
     entries = [
         ImageEntry(
@@ -48,43 +58,82 @@ def make_entries(
     return entries, notes
 
 
-def _split(
-    images: Sequence[SourceImage],
+def _spread(
     groups: Sequence[str],
+    held: Sequence[str | None],
     labels: Sequence[int],
     starts: Sequence[int],
     params: SplitParams,
-) -> tuple[list[str], list[Finding]]:
-    """The split of each image, and notes."""
-    if params.keep_source:
-        splits = keep_splits([image.split for image in images], groups, params)
-        return splits, _find_leaks([image.image for image in images], splits, groups)
+) -> list[str]:
+    """The split of each image: the one that holds it, or that of its scene."""
+    ids = [group if split is None else f"{group} {split}" for group, split in zip(groups, held, strict=True)]
     members: dict[str, list[int]] = {}
-    for i, group in enumerate(groups):
-        members.setdefault(group, []).append(i)
+    for i, id_ in enumerate(ids):
+        members.setdefault(id_, []).append(i)
     scenes = [
-        Scene(group, len(rows), tuple(set().union(*(labels[starts[i] : starts[i + 1]] for i in rows))))
-        for group, rows in members.items()
+        Scene(id_, len(rows), tuple(set().union(*(labels[starts[i] : starts[i + 1]] for i in rows))), held[rows[0]])
+        for id_, rows in members.items()
     ]
     split_of = assign_splits(scenes, params)
-    return [split_of[group] for group in groups], []
+    return [split_of[id_] for id_ in ids]
 
 
-def _find_leaks(images: Sequence[str], splits: Sequence[str], groups: Sequence[str]) -> list[Finding]:
-    """A note for each scene that is in more than one split."""
+def _tell_held(
+    earlier: Earlier,
+    images: Sequence[SourceImage],
+    known: Sequence[str | None],
+    held: Sequence[str | None],
+    splits: Sequence[str],
+    groups: Sequence[str],
+) -> list[Finding]:
+    """Notes: how many images are held, and each scene that this leaves torn apart, with the new images in it."""
+    stay = sum(split is not None for split in known)
+    joined = sum(split is not None for split in held) - stay
+    text = (
+        f"{stay} photos keep the split of the earlier dataset {earlier.digest[:12]}, {joined} new ones join their "
+        f"scenes, {len(images) - stay - joined} are spread; {len(earlier.splits) - stay} of its photos are not here"
+    )
+    new = [split is None for split in known]
+    return [_note(text), *_find_leaks("the earlier dataset's split", images, splits, groups, new)]
+
+
+def _find_leaks(
+    whose: str,
+    images: Sequence[SourceImage],
+    splits: Sequence[str],
+    groups: Sequence[str],
+    new: Sequence[bool] | None = None,
+) -> list[Finding]:
+    """A note for each scene that is in more than one split; it names the first of its ``new`` images."""
     scenes: dict[str, dict[str, str]] = {}
-    for image, split, group in zip(images, splits, groups, strict=True):
-        scenes.setdefault(group, {}).setdefault(split, image)
+    added: dict[str, list[str]] = {}
+    for i, (image, split, group) in enumerate(zip(images, splits, groups, strict=True)):
+        if new is None or not new[i]:
+            scenes.setdefault(group, {}).setdefault(split, image.image)
+        else:
+            added.setdefault(group, []).append(image.image)
     notes = [
-        f"the source's own split leaks: near-identical photos are in {' and '.join(sorted(torn))}, such as "
+        f"{whose} leaks: near-identical photos are in {' and '.join(sorted(torn))}, such as "
         + " and ".join(torn[split] for split in sorted(torn))
-        for torn in scenes.values()
+        + _name_new(added.get(group, []))
+        for group, torn in scenes.items()
         if len(torn) > 1
     ]
     if len(notes) > _MOST_LEAKS:
         more = len(notes) - _MOST_LEAKS
-        notes = [*notes[:_MOST_LEAKS], f"the source's own split tears {more} more scenes apart"]
-    return [Finding("note", None, None, note) for note in notes]
+        notes = [*notes[:_MOST_LEAKS], f"{whose} tears {more} more scenes apart"]
+    return [_note(note) for note in notes]
+
+
+def _name_new(images: Sequence[str]) -> str:
+    if not images:
+        return ""
+    more = f" and {len(images) - 1} more" if len(images) > 1 else ""
+    return f"; new in this scene: {images[0]}{more}"
+
+
+def _note(text: str) -> Finding:
+    return Finding("note", None, None, text)
 
 
 def make_stems(images: Sequence[tuple[str, str]]) -> list[str]:

@@ -135,7 +135,13 @@ def read_shards(folders: Sequence[Path]) -> "dict[str, Scan]":
     return _merge(found[number] for number in sorted(found))
 
 
-def convert_scanned(source: Path, out: Path, format: str, shards: Sequence[Path]) -> dict[str, Any]:  # noqa: A002
+def convert_scanned(
+    source: Path,
+    out: Path,
+    format: str,  # noqa: A002
+    shards: Sequence[Path],
+    earlier: Path | None = None,
+) -> dict[str, Any]:
     """Convert ``source`` as ``hakka.data.convert.convert`` does, from what the shards saw; no image is opened.
 
     Raises:
@@ -145,7 +151,7 @@ def convert_scanned(source: Path, out: Path, format: str, shards: Sequence[Path]
     from hakka.data.split import SplitParams
 
     params = read_section(SplitParams, "split")
-    return convert(source, out, format=format, params=params, scans=read_shards(shards))
+    return convert(source, out, format=format, params=params, earlier=earlier, scans=read_shards(shards))
 
 
 def _merge(folders: Iterable[Path]) -> "dict[str, Scan]":

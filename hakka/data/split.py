@@ -1,8 +1,10 @@
-"""Who goes to train, val and test: scenes, by their digest, so that adding photos moves nobody else."""
+"""Who goes to train, val and test: scenes, by their digest, or as an earlier version of the data has them."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hakka.errors import InvalidInput
 
@@ -34,22 +36,36 @@ class SplitParams:
         if not 0 <= self.near_duplicate_bits <= 256:
             raise InvalidInput(f"split.near_duplicate_bits must be from 0 to 256, got {self.near_duplicate_bits}")
 
+    def about(self) -> dict[str, Any]:
+        """What ``dataset.json`` says of the split."""
+        return {
+            "val": self.val,
+            "test": self.test,
+            "seed": self.seed,
+            "bits": self.near_duplicate_bits,
+            "keep_source": self.keep_source,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Images that stay together: how many, and the classes that are seen in them."""
+    """Images that stay together: how many, the classes that are seen in them, and the split that holds them, if any."""
 
     id: str
     images: int
     classes: Collection[int]
+    held: str | None = None
 
 
 def assign_splits(scenes: Iterable[Scene], params: SplitParams) -> dict[str, str]:
     """Scene id → split, the same for the same scenes in any order.
 
+    A scene that is held stays where it is, and counts in the rules by which the others are spread:
+
     1. The digest of seed and scene id puts every scene at a position from 0 to 1: below ``test`` it is test, below
-       ``test + val`` it is val, else train. With much data this is nearly all: a
-       scene then moves only where the scenes that were added change what the next two rules do.
+       ``test + val`` it is val, else train. This alone would nearly keep scenes where they are when some are added, but
+       a scene moves where the added ones change what the next two rules do, or join it under another id. Hence the
+       holding: no rule that looks at all scenes can spread rare classes and never move one.
     2. Where chance left val or test empty, below half or above one and a half times its share (small data), the scenes
        nearest to the cut change sides until it is not.
     3. A class that train has never seen gets its best placed scene into train; a class with three scenes or more that
@@ -64,18 +80,26 @@ def assign_splits(scenes: Iterable[Scene], params: SplitParams) -> dict[str, str
 
 
 def keep_splits(splits: Sequence[str | None], scenes: Sequence[str], params: SplitParams) -> list[str]:
-    """The split of each image, by its own (None: it has none) and its scene.
+    """The split of each image, by its own (None: it has none) as in ``hold_splits``, else by its scene's digest."""
+    held = hold_splits(splits, scenes)
+    return [split or _place(scene, params) for split, scene in zip(held, scenes, strict=True)]
 
-    An image without one goes with its scene if all others of the scene are in one split, else by the scene's digest.
+
+def hold_splits(splits: Sequence[str | None], scenes: Sequence[str]) -> list[str | None]:
+    """The split of each image whose scene has one already, by the image's own (None: it is new); None elsewhere.
+
+    An image that has one stays in it, whatever comes. A new one goes where the others of its scene are. If those are in
+    several splits, as when new images link scenes that were apart, the scene leaks wherever the new ones go, and to
+    move the old ones would put what was learnt from into the test: so the new ones go where most of the others are (of
+    equally many to the first of train, val, test), which makes the fewest near-identical pairs across splits, and
+    whoever calls this must report the leak.
     """
-    known: dict[str, set[str]] = {}
+    known: dict[str, Counter[str]] = {}
     for split, scene in zip(splits, scenes, strict=True):
         if split is not None:
-            known.setdefault(scene, set()).add(split)
-    return [
-        split or (next(iter(known[scene])) if len(known.get(scene, ())) == 1 else _place(scene, params))
-        for split, scene in zip(splits, scenes, strict=True)
-    ]
+            known.setdefault(scene, Counter())[split] += 1
+    most = {scene: max(SPLITS, key=lambda split: counts[split]) for scene, counts in known.items()}
+    return [split or most.get(scene) for split, scene in zip(splits, scenes, strict=True)]
 
 
 class _Assignment:
@@ -84,13 +108,18 @@ class _Assignment:
         self.share = {"test": params.test, "val": params.val}
         self.starts = {"test": 0.0, "val": params.test}
         self.position = {scene.id: _position(scene.id, params.seed) for scene in scenes}
-        self.split_of = {id_: _cut(position, params.test, params.val) for id_, position in self.position.items()}
+        self.split_of = {
+            scene.id: scene.held or _cut(self.position[scene.id], params.test, params.val) for scene in scenes
+        }
         self._images = dict.fromkeys(SPLITS, 0)
         for scene in scenes:
             self._images[self.split_of[scene.id]] += scene.images
 
     def members(self, split: str) -> list[Scene]:
         return [scene for scene in self.scenes if self.split_of[scene.id] == split]
+
+    def free(self, split: str) -> list[Scene]:
+        return [scene for scene in self.members(split) if scene.held is None]
 
     def images(self, split: str) -> int:
         return self._images[split]
@@ -108,17 +137,17 @@ class _Assignment:
         """Bring val or test within its bounds, scenes nearest to the cut first; train never gives its last scene."""
         low, high = self.bounds(split)
         while self.images(split) > high:
-            out = [scene for scene in self.members(split) if self.images(split) - scene.images >= low]
+            out = [scene for scene in self.free(split) if self.images(split) - scene.images >= low]
             out = [scene for scene in out if self.images(split) > scene.images]
             if not out:
                 break
             self.move(max(out, key=lambda scene: (self.position[scene.id], scene.id)), "train")
         while self.share[split] > 0 and (self.images(split) < low or self.images(split) == 0):
-            train = self.members("train")
-            fitting = [scene for scene in train if self.images(split) + scene.images <= high]
-            if len(train) < 2 or (not fitting and self.images(split) > 0):
+            free = self.free("train")
+            fitting = [scene for scene in free if self.images(split) + scene.images <= high]
+            if not free or len(self.members("train")) < 2 or (not fitting and self.images(split) > 0):
                 break
-            candidates = fitting or [min(train, key=lambda scene: (scene.images, scene.id))]
+            candidates = fitting or [min(free, key=lambda scene: (scene.images, scene.id))]
             self.move(min(candidates, key=lambda scene: self._distance(scene, split)), split)
 
     def spread_classes(self) -> None:
@@ -144,8 +173,10 @@ class _Assignment:
     def _give_to_train(self, holders: list[Scene]) -> None:
         if any(self.split_of[scene.id] == "train" for scene in holders):
             return
-        spare = [scene for scene in holders if len(self.members(self.split_of[scene.id])) > 1] or holders
-        self.move(max(spare, key=lambda scene: (self.position[scene.id], scene.id)), "train")
+        free = [scene for scene in holders if scene.held is None]
+        spare = [scene for scene in free if len(self.members(self.split_of[scene.id])) > 1] or free
+        if spare:
+            self.move(max(spare, key=lambda scene: (self.position[scene.id], scene.id)), "train")
 
     def _give(self, split: str, holders: list[Scene], by_class: dict[int, list[Scene]]) -> None:
         if any(self.split_of[scene.id] == split for scene in holders):
@@ -154,7 +185,10 @@ class _Assignment:
         movable = [
             scene
             for scene in holders
-            if self.split_of[scene.id] == "train" and scene.images <= room and self._train_can_spare(scene, by_class)
+            if scene.held is None
+            and self.split_of[scene.id] == "train"
+            and scene.images <= room
+            and self._train_can_spare(scene, by_class)
         ]
         if movable:
             self.move(min(movable, key=lambda scene: (scene.images, *self._distance(scene, split))), split)

@@ -1,6 +1,5 @@
 """The distributions of a dataset, and how far two versions of it are apart."""
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -12,6 +11,7 @@ import numpy as np
 
 from hakka.boxes import Array
 from hakka.data.dataset import Dataset, load_dataset
+from hakka.data.earlier import name_data
 from hakka.data.scan import Scan
 from hakka.errors import InvalidInput
 from hakka.files import read_json, write_whole
@@ -186,5 +186,4 @@ def last_profile(home: Path, data: str) -> Path | None:
 
 
 def _home_of(home: Path, data: str) -> Path:
-    name = str(Path(data).resolve()) if Path(data).exists() else data
-    return home / "profiles" / f"{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()}.json"
+    return home / "profiles" / f"{name_data(data)}.json"

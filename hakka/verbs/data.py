@@ -32,7 +32,7 @@ def add_verbs(verbs: Verbs) -> None:
         run_convert,
         "make a dataset of photos and annotations",
         "hakka convert sample --out build/dataset   "
-        "(or: hakka convert photos --out build/dataset --classes names.yaml --keep-source-split)",
+        "(or: hakka convert photos --out build/dataset-2 --keep-splits build/dataset)",
     )
     convert.add_argument("source", type=Path, metavar="SRC", help="folder of photos and annotation files")
     convert.add_argument("--out", type=Path, required=True, metavar="DST", help="dataset folder to write")
@@ -48,7 +48,14 @@ def add_verbs(verbs: Verbs) -> None:
         metavar="FILE",
         help="class names and their aliases (default: SRC/classes.yaml if there)",
     )
-    convert.add_argument(
+    splits = convert.add_mutually_exclusive_group()
+    splits.add_argument(
+        "--keep-splits",
+        type=Path,
+        metavar="DATASET",
+        help="dataset of an earlier version of the data, whose photos stay in their split; may be DST itself",
+    )
+    splits.add_argument(
         "--keep-source-split", action="store_true", help="keep the train, val and test of the source where it has them"
     )
     add_json(convert)
@@ -126,6 +133,7 @@ def run_convert(options: argparse.Namespace) -> int:
         format=options.format,
         params=params,
         classes=options.classes,
+        earlier=options.keep_splits,
         progress=progress_line("images"),
     )
     images, boxes = report["images"], report["boxes"]

@@ -78,8 +78,8 @@ def test_a_component_describes_itself_and_every_input(component):
 
 def test_prepare_data_names_the_state_of_a_folder_that_is_taken_as_it_lies(data, home):
     prepare = components.prepare_data.python_func
-    folder, first = prepare(str(data), "")
-    assert (folder, len(first)) == (str(data), 64)
+    folder, first, earlier = prepare(str(data), "")
+    assert (folder, len(first), earlier) == (str(data), 64, "")
     (data / "annotations.json").write_text((data / "annotations.json").read_text() + "\n")
     assert prepare(str(data), "")[1] != first
 
@@ -123,13 +123,15 @@ def test_validate_and_accept_let_a_good_dataset_pass(data, home, tmp_path):
     validation, counts, report = validate(data, tmp_path)
     assert counts.metadata["errors"] == 0
     assert "<html" in Path(report.path).read_text()
-    assert components.accept_dataset.python_func(validation, str(data)) is None
+    dataset = artifact(dsl.Dataset, tmp_path / "dataset")
+    assert components.accept_dataset.python_func(validation, dataset, str(data), "r1") is None
 
 
 def test_a_version_of_the_data_is_compared_with_the_one_accepted_before(data, home, tmp_path):
     annotations = json.loads((data / "annotations.json").read_text())
     accepted, *_ = validate(data, tmp_path / "first")
-    components.accept_dataset.python_func(accepted, str(data))
+    first = artifact(dsl.Dataset, tmp_path / "first" / "dataset")
+    components.accept_dataset.python_func(accepted, first, str(data), "r1")
     categories = [{**entry, "name": f"new {entry['name']}"} for entry in annotations["categories"]]
     try:
         (data / "annotations.json").write_text(json.dumps({**annotations, "categories": categories}))
@@ -144,6 +146,18 @@ def test_a_version_of_the_data_is_compared_with_the_one_accepted_before(data, ho
     assert "is new" in checks[1]["data_drift"]["findings"][0]["reason"]
 
 
+def test_a_version_of_the_data_keeps_the_splits_of_the_one_accepted_before(data, home, tmp_path):
+    scans, first, counts, report = convert(data, tmp_path / "first")
+    validation, *_ = validate(data, tmp_path / "first")
+    components.accept_dataset.python_func(validation, first, str(data), "r0")
+    _, _, earlier = components.prepare_data.python_func(str(data), "")
+    assert earlier == json.loads(Path(first.path, "dataset.json").read_text())["digest"]
+    second = artifact(dsl.Dataset, tmp_path / "second")
+    components.convert_annotations.python_func(str(data), "r1", "auto", scans, second, counts, report, earlier)
+    assert json.loads(Path(second.path, "dataset.json").read_text())["earlier"] == earlier
+    assert Path(second.path, "index.jsonl").read_bytes() == Path(first.path, "index.jsonl").read_bytes()
+
+
 def test_accept_dataset_says_which_check_said_no_and_where_to_read_more(tmp_path):
     validation = artifact(dsl.Artifact, tmp_path)
     checks = [
@@ -152,7 +166,7 @@ def test_accept_dataset_says_which_check_said_no_and_where_to_read_more(tmp_path
     ]
     (tmp_path / "report.json").write_text(json.dumps({"passed": False, "checks": checks}))
     with pytest.raises(CheckFailed) as caught:
-        components.accept_dataset.python_func(validation, "photos")
+        components.accept_dataset.python_func(validation, artifact(dsl.Dataset, tmp_path / "dataset"), "photos", "r1")
     assert "1 said no: split_leakage" in str(caught.value)
     assert str(tmp_path / "report.html") in str(caught.value)
 

@@ -1,0 +1,85 @@
+"""The earlier version of the data, whose photos keep their split, and which version of a data folder was accepted last.
+
+``accepted`` of the settings holds a record of each data folder (``<digest of its name>.json``) and of each accepted
+dataset what a later one needs (``<its digest>/``): ``dataset.json`` and the index.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hakka.data.dataset import load_dataset
+from hakka.data.split import SplitParams
+from hakka.files import read_json, whole_folder, write_json
+
+_KEPT = ("dataset.json", "index.jsonl")
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """An earlier dataset: its digest, and the split of each of its photos by the digest of the photo's bytes."""
+
+    digest: str
+    splits: Mapping[str, str]
+
+
+def read_earlier(dataset: Path) -> Earlier:
+    """The splits of a dataset folder; neither its photos nor its labels need to be there any more.
+
+    Raises:
+        InvalidInput: the folder is no dataset.
+    """
+    loaded = load_dataset(dataset)
+    return Earlier(loaded.digest, {entry.sha256: entry.split for entry in loaded.entries})
+
+
+def find_earlier(accepted: Path, data: str, revision: str, params: SplitParams) -> str:
+    """The digest of the accepted dataset whose splits a conversion of ``data`` at ``revision`` keeps; empty for none.
+
+    That is the one accepted last. Only where it was made of this very revision, it is the one that it kept the splits
+    of itself: so the same data is converted from the same, and every step can be reused. There is none as long as no
+    version was accepted, with ``keep_source``, and after a change of the split's params, which asks for another split.
+
+    Raises:
+        InvalidInput: the record is damaged.
+    """
+    record_file = _record_file(accepted, data)
+    if params.keep_source or not record_file.is_file():
+        return ""
+    record = read_json(record_file)
+    if record["split"] != params.about():
+        return ""
+    return str(record["earlier"] if record["revision"] == revision else record["dataset"])
+
+
+def remember_dataset(dataset: Path, accepted: Path, data: str, revision: str) -> None:
+    """Make a dataset the accepted version of ``data``, which was at ``revision``, that the next one is split after.
+
+    Raises:
+        InvalidInput: the folder is no dataset.
+    """
+    about = read_json(dataset / "dataset.json")
+    kept = accepted / about["digest"]
+    if not kept.is_dir():
+        with whole_folder(kept) as folder:
+            for name in _KEPT:
+                shutil.copyfile(dataset / name, folder / name)
+    record = {
+        "revision": revision,
+        "dataset": about["digest"],
+        "earlier": about.get("earlier", ""),
+        "split": about["split"],
+    }
+    write_json(_record_file(accepted, data), record)
+
+
+def name_data(data: str) -> str:
+    """The hex digest that a data folder, given as path or address, is known by where something is kept of it."""
+    name = str(Path(data).resolve()) if Path(data).exists() else data
+    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
+
+
+def _record_file(accepted: Path, data: str) -> Path:
+    return accepted / f"{name_data(data)}.json"
