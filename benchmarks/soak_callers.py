@@ -196,7 +196,7 @@ def refused(soak: Soak, stack: ExitStack) -> Iterator[None]:
                 stub.ModelInfer(message, timeout=60)
                 soak.count("hostile: gRPC", f"answered, where it should be {code}")
             except grpc.RpcError as error:
-                busy = error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and "the queue is full" in error.details()
+                busy = error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and "; try again in " in error.details()
                 right = busy or (error.code().name == code and part in error.details())
                 soak.count("hostile: gRPC", "" if right else f"{error.code()} {error.details()}, not {code} {part}")
             yield

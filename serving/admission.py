@@ -19,16 +19,18 @@ PLACES_A_WORKER = 8
 MOST_PLACES = 1000
 # How much of the newest job's time goes into the mean that Retry-After is reckoned with.
 NEWEST_SHARE = 0.1
+# Seconds after which a refused caller is let come again at the soonest.
+SOONEST = 0.1
 # Jobs are apart when none has met another one in this many times a job's mean time.
 APART = 3
 
 
 class Busy(HakkaError):
-    """The queue is full; ``retry_after`` is the time in seconds after which a place should be free."""
+    """There is no place; ``retry_after`` is the time in seconds after which one should be free."""
 
-    def __init__(self, waiting: int, retry_after: float) -> None:
-        super().__init__(f"the queue is full with {waiting} photos waiting; try again in {retry_after:.1f} s")
-        self.retry_after = retry_after
+    def __init__(self, reason: str, retry_after: float) -> None:
+        self.retry_after = max(retry_after, SOONEST)
+        super().__init__(f"{reason}; try again in {self.retry_after:.1f} s")
 
     @property
     def seconds(self) -> int:
@@ -101,11 +103,11 @@ class Admission:
         """
         taken = self._taken
         if taken + jobs > self.workers + self.places and taken >= self.workers:
-            raise self.busy(jobs)
+            raise self.busy(f"the queue is full with {self.waiting} photos waiting", jobs)
 
-    def busy(self, jobs: int = 1) -> Busy:
+    def busy(self, reason: str, jobs: int = 1) -> Busy:
         """The refusal of so many jobs, with the time that those ahead of them need."""
-        return Busy(self.waiting, (self.waiting + jobs) * self._seconds / self.workers)
+        return Busy(reason, (self.waiting + jobs) * self._seconds / self.workers)
 
     async def run(self, works: Sequence[Callable[[], T]], deadline: float | None = None) -> list[T]:
         """The results of some jobs of one request, in order; ``deadline`` is a ``time.monotonic()``.

@@ -177,11 +177,10 @@ class Reader(aio.ServerInterceptor):
     we ask for it; until then no more of it than ``AHEAD`` bytes come in.
     """
 
-    def __init__(self, service: Service, room: Room, seconds: float) -> None:
-        admission = service.model.admission
+    def __init__(self, room: Room, seconds: float) -> None:
         self._room = room
-        self._turns = Turns(admission, SENDING, seconds)
-        self._turns_of_others = Turns(admission, OTHERS_SENDING, seconds)
+        self._turns = Turns(SENDING, seconds)
+        self._turns_of_others = Turns(OTHERS_SENDING, seconds)
 
     async def intercept_service(
         self,
@@ -249,20 +248,28 @@ def _parse(handler: RpcMethodHandler, content: bytes) -> Any:
         raise InvalidInput("the message is not one of the protocol's") from None
 
 
-async def start_grpc(service: Service, address: str, room: Room, body_seconds: float) -> aio.Server:
+async def start_grpc(service: Service, address: str, room: Room, seconds: float, most: int) -> aio.Server:
     """A started gRPC server on ``host:port``; KServe's own would listen on every interface.
+
+    A message must be sent within so many ``seconds``. When ``most`` connections are open, another one is refused. One
+    that is without a call for ``seconds``, or does not speak HTTP/2 by then, is closed: gRPC cannot let the oldest one
+    make room, and silent ones would keep others out. A client's library connects again by itself.
 
     Raises:
         Unavailable: the address cannot be used.
     """
+    milliseconds = int(1000 * seconds)
     options = [
         ("grpc.max_receive_message_length", room.limit),
         ("grpc.max_send_message_length", room.limit),
         ("grpc.http2.bdp_probe", 0),  # it would let 4 MiB of every message come ahead
         ("grpc.http2.lookahead_bytes", AHEAD),
         ("grpc.so_reuseport", 0),
+        ("grpc.max_allowed_incoming_connections", most),
+        ("grpc.max_connection_idle_ms", milliseconds),
+        ("grpc.server_handshake_timeout_ms", milliseconds),
     ]
-    server = aio.server(interceptors=(Reader(service, room, body_seconds),), options=options)
+    server = aio.server(interceptors=(Reader(room, seconds),), options=options)
     add_servicer(Servicer(service), server)
     try:
         port = server.add_insecure_port(address)

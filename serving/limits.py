@@ -19,6 +19,7 @@ BODIES = 8
 # Senders of messages that wait for their turn, and the seconds that each of those before them has then.
 MOST_WAITING = 128
 HURRY = 5.0
+ROOM_IS_TAKEN = "the memory for photos that come in is taken"
 
 
 class BodyTooLargeError(Exception):
@@ -53,7 +54,7 @@ class Room:
         """Nothing if one more photo and so many bytes may come in; raises Busy if not."""
         self._admission.check()
         if self._held + more > BODIES * self.limit:
-            raise self._admission.busy()
+            raise self._admission.busy(ROOM_IS_TAKEN)
 
     def take(self, size: int, total: int) -> None:
         """Count bytes that a request of ``total`` bytes so far holds in memory."""
@@ -61,7 +62,7 @@ class Room:
         if total > self.limit:
             raise BodyTooLargeError(self.limit)
         if self._held > BODIES * self.limit:
-            raise self._admission.busy()
+            raise self._admission.busy(ROOM_IS_TAKEN)
 
     def give_back(self, size: int) -> None:
         """So many bytes are no longer in memory."""
@@ -103,8 +104,7 @@ class Turns:
     only if they have come before.
     """
 
-    def __init__(self, admission: Admission, most: int, seconds: float) -> None:
-        self._admission = admission
+    def __init__(self, most: int, seconds: float) -> None:
         self._free = most
         self._seconds = seconds
         self._waiting: dict[asyncio.Future[None], None] = {}  # in the order of their coming
@@ -141,7 +141,8 @@ class Turns:
             oldest = next(iter(self._waiting))
             del self._waiting[oldest]
             if not oldest.done():  # its client may have left this moment
-                oldest.set_exception(self._admission.busy())
+                # Who comes again is the newest, whose turn is next: when one of those who send now has to end.
+                oldest.set_exception(Busy(f"{MOST_WAITING} others wait to send their message", HURRY))
         turn = asyncio.get_running_loop().create_future()
         self._waiting[turn] = None
         self._hurry()

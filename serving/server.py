@@ -56,7 +56,7 @@ class Ports:
 
 @dataclass(frozen=True)
 class Limits:
-    """Most bytes of a body, and of JSON beside photos; most seconds for sending a request; most open connections."""
+    """Most bytes of a body, and of JSON beside photos; most seconds for sending a request; most connections a port."""
 
     max_body: int
     max_json: int
@@ -75,16 +75,16 @@ def serve(model: HakkaModel, fetcher: Fetcher, ports: Ports, limits: Limits, rea
         signal.signal(number, lambda *_: rest.stop())
     try:
         with asyncio.Runner(loop_factory=rest.config.get_loop_factory()) as runner:
-            runner.run(_serve(rest, service, ports, limits.body_seconds))
+            runner.run(_serve(rest, service, ports, limits))
     finally:
         model.close()
 
 
-async def _serve(rest: "_Rest", service: Service, ports: Ports, body_seconds: float) -> None:
+async def _serve(rest: "_Rest", service: Service, ports: Ports, limits: Limits) -> None:
     if ports.grpc is None:
         await rest.serve(ports.rest)
         return
-    grpc = await start_grpc(service, ports.grpc, rest.room, body_seconds)
+    grpc = await start_grpc(service, ports.grpc, rest.room, limits.body_seconds, limits.max_connections)
     try:
         await rest.serve(ports.rest, beside=lambda: grpc.stop(GRACE_SECONDS))
     finally:

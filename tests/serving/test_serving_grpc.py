@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import socket
 import struct
+from pathlib import Path
 
 import grpc
 import httpx
@@ -116,3 +118,23 @@ def test_a_call_to_load_or_unload_is_refused(target):
             with pytest.raises(grpc.RpcError, match="the channel decides"):
                 call(message, timeout=20)
         assert stub.ServerMetadata(pb.ServerMetadataRequest(), timeout=20).extensions == ["binary_tensor_data"]
+
+
+def test_silent_connections_are_bounded_and_do_not_keep_others_out_for_long(model_dir):
+    options = ("--no-log", "--grpc-port", "0", "--max-connections", "20", "--body-seconds", "1")
+    with running_server("--model-dir", model_dir, *options) as server:
+        address = next(line for line in server.lines if "gRPC at " in line).split("gRPC at ")[1]
+        host, port = address.split(":")
+        opened = len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+        silent = [socket.create_connection((host, int(port)), timeout=30) for _ in range(200)]
+        try:
+            for number, connection in enumerate(silent):
+                if number % 2:
+                    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+            with grpc.insecure_channel(address) as channel:
+                stub = GRPCInferenceServiceStub(channel)
+                assert stub.ServerLive(pb.ServerLiveRequest(), timeout=20, wait_for_ready=True).live
+                assert len(list(Path(f"/proc/{server.process.pid}/fd").iterdir())) <= opened + 20
+        finally:
+            for connection in silent:
+                connection.close()

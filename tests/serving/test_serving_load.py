@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from hakka.errors import HakkaError
 from serving.admission import Admission, Busy, Expired
+from serving.limits import HURRY, MOST_WAITING, Turns
 from tests.serving.server import running_server
 from tests.serving.tiny_model import build_model_folder
 
@@ -280,7 +281,7 @@ def test_retry_after_grows_with_the_queue():
     async def main():
         waits, tasks = [], []
         for _ in range(21):
-            waits.append(admission.busy().retry_after)
+            waits.append(admission.busy("full").retry_after)
             tasks.append(asyncio.create_task(admission.run([go.wait])))
             await asyncio.sleep(0)
         with pytest.raises(Busy, match="20 photos waiting") as busy:
@@ -293,3 +294,23 @@ def test_retry_after_grows_with_the_queue():
     waits = in_a_loop(main())
     assert waits[1:] == sorted(waits[1:])
     assert waits[-1] > 10 * waits[0]
+
+
+def test_who_has_waited_longest_to_send_is_told_how_many_do_and_when_a_turn_is_free():
+    async def main():
+        turns = Turns(most=1, seconds=60)
+
+        async def send():
+            async with turns.turn():
+                await asyncio.Event().wait()
+
+        tasks = [asyncio.create_task(send()) for _ in range(1 + MOST_WAITING + 1)]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        assert [task.done() for task in tasks[:3]] == [False, True, False]
+        for task in tasks:
+            task.cancel()
+        return (await asyncio.gather(*tasks, return_exceptions=True))[1]
+
+    refusal = in_a_loop(main())
+    assert str(refusal) == f"{MOST_WAITING} others wait to send their message; try again in {HURRY} s"
+    assert refusal.retry_after == HURRY
