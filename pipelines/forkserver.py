@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import traceback
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -48,9 +48,13 @@ class Request:
 
     def close(self) -> None:
         """Let go of everything."""
-        for stream in self.streams:
-            os.close(stream)
+        _close(self.streams)
         self.client.close()
+
+
+def _close(streams: list[int]) -> None:
+    for stream in streams:
+        os.close(stream)
 
 
 def main(folder: Path, *, now: bool) -> None:
@@ -92,16 +96,17 @@ def _serve(listener: socket.socket) -> None:
     """Start a process for each request."""
     while _is_asked(listener):
         client, _ = listener.accept()
-        with client, suppress(OSError, EOFError, ValueError):  # a client that ended; it does not hear from us
-            request = _receive(client)
+        # A client that ended does not hear from us.
+        with client, suppress(OSError, EOFError, ValueError), closing(_receive(client)) as request:
             FORK.Process(target=_handle, args=(request, listener)).start()
-            request.close()
 
 
 def _receive(client: socket.socket) -> Request:
     head, streams, _, _ = socket.recv_fds(client, LENGTH, 3)
-    with client.makefile("rb") as file:
+    with ExitStack() as undo, client.makefile("rb") as file:
+        undo.callback(_close, streams)
         arguments, folder, environment = marshal.loads(file.read(int.from_bytes(head)))  # noqa: S302  (our client's)
+        undo.pop_all()
     return Request(arguments, folder, environment, streams, client)
 
 

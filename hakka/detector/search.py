@@ -22,6 +22,8 @@ from hakka.settings import read_settings
 
 SEARCHED = ("model", "imgsz", "batch", "learning_rate", "mosaic", *AUGMENTATIONS)
 JOURNAL = "journal.log"
+# In what a whole number of the space is counted (else 1): optuna's own steps do not go together with a log.
+UNITS = {"imgsz": 32}
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def _suggest(trial: Any, name: str, part: Mapping[str, Any]) -> Any:
         return trial.suggest_categorical(name, part["choices"])
     low, high, log = part["low"], part["high"], part.get("log", False)
     if _is_whole(name):
-        unit = 32 if name == "imgsz" else 1  # optuna's own steps do not go together with a log
+        unit = UNITS.get(name, 1)
         return unit * trial.suggest_int(name, low // unit, high // unit, log=log)
     return float(f"{trial.suggest_float(name, low, high, log=log):.4g}")
 
@@ -196,7 +198,7 @@ def _key(data: Dataset, own: TrainParams, params: SearchParams) -> str:
     load_ultralytics(settings.home / "ultralytics")
     start = find_start(own.weights, own.model, data.names, settings)
     tensors = start.tensors or ({} if start.module is None else start.module.state_dict())
-    about = [params.epochs, params.seed, params.space, data.digest, list(data.names)]
+    about = [params.epochs, params.seed, params.space, UNITS, data.digest, list(data.names)]
     versions = [version(name) for name in ("torch", "ultralytics", "optuna")]
     digest = hashlib.sha256(canonical_json([asdict(own), *about, *versions]))
     for name, tensor in tensors.items():
