@@ -5,18 +5,16 @@ from pathlib import Path
 
 from PIL import Image
 
-LARGE = (1280, 960)
 
-
-def read_photos(folder: Path, *, large: bool = False) -> list[bytes]:
-    """Up to 32 whole JPEGs of a folder, as they are or enlarged to ``LARGE``."""
+def read_photos(folder: Path, size: tuple[int, int] | None = None) -> list[bytes]:
+    """Up to 32 whole JPEGs of a folder, as they are or made ``size`` (width, height)."""
     found = []
     for path in sorted(folder.rglob("*.jp*g")):
         try:
             with Image.open(path) as image:
                 image.load()
                 if image.format == "JPEG":
-                    found.append(_enlarged(image) if large else path.read_bytes())
+                    found.append(_resized(image, size) if size else path.read_bytes())
         except OSError:
             continue  # the sample holds files that are broken on purpose
         if len(found) == 32:
@@ -31,7 +29,7 @@ def write_photos(photos: list[bytes], folder: Path) -> None:
         (folder / f"{number:03}.jpg").write_bytes(photo)
 
 
-def _enlarged(image: Image.Image) -> bytes:
+def _resized(image: Image.Image, size: tuple[int, int]) -> bytes:
     buffer = BytesIO()
-    image.convert("RGB").resize(LARGE, Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=88)
+    image.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=88)
     return buffer.getvalue()

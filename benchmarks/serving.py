@@ -40,7 +40,7 @@ from benchmarks.load import (  # noqa: E402
 )
 from benchmarks.models import quantized_model  # noqa: E402
 from benchmarks.overhead import print_overhead  # noqa: E402
-from benchmarks.photos import LARGE, read_photos, write_photos  # noqa: E402
+from benchmarks.photos import read_photos, write_photos  # noqa: E402
 from benchmarks.processes import cpu_seconds, end_on_sigterm, free_port, helper, server  # noqa: E402
 from tests.serving.server import running_server  # noqa: E402
 
@@ -90,7 +90,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, metavar="MODEL_DIR")
     parser.add_argument("--photos", type=Path, default=ROOT / "sample" / "images", metavar="DIR")
-    parser.add_argument("--large", action="store_true", help=f"enlarge the photos to {LARGE[0]}x{LARGE[1]}")
+    parser.add_argument(
+        "--size", type=_size, metavar="WxH", help="make the photos so large, such as a phone's 4032x3024"
+    )
     parser.add_argument("--peers", type=Path, metavar="PYTHON", help="of a venv with ultralytics, litserve and bentoml")
     parser.add_argument("--seconds", type=float, default=4.0, help="of one turn")
     parser.add_argument("--repeats", type=int, default=5)
@@ -101,7 +103,7 @@ def main() -> int:
     end_on_sigterm()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "photos"
-        photos = read_photos(options.photos, large=options.large)
+        photos = read_photos(options.photos, options.size)
         write_photos(photos, folder)
         model, peers = options.model.resolve(), options.peers and options.peers.absolute()
         bench = Bench(model, photos, folder, Path(scratch), peers, options.seconds, options.repeats)
@@ -112,6 +114,11 @@ def main() -> int:
         asked = measure(bench, parts)
     print("\n" + "\n".join(map(str, asked)))
     return 0 if all(figure.holds for figure in asked) else 1
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, height = map(int, text.split("x"))
+    return width, height
 
 
 def measure(bench: Bench, parts: set[str]) -> list[Asked]:

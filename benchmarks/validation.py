@@ -221,13 +221,16 @@ def prepare_peers(
     kinds = (
         ("turbojpeg, full decode", "simplejpeg-full", names, options.repeats),
         ("turbojpeg, grey at 1/8", "simplejpeg-small", names, options.repeats),
-        ("cleanvision, size, aspect, information", "cleanvision-subset", slow, options.slow_repeats),
-        ("cleanvision, all its checks", "cleanvision-all", slow, options.slow_repeats),
+        ("cleanvision: size, aspect, information", "cleanvision-subset", slow, options.slow_repeats),
+        ("cleanvision: all its checks", "cleanvision-all", slow, options.slow_repeats),
     )
-    return [
+    calls = [
         Contender(name, partial(peer_times, options.peers, what, work, files), len(files), repeats)
         for name, what, files, repeats in kinds
     ]
+    name, what, files, repeats = kinds[2]
+    whole = partial(timed, partial(run_peer, options.peers, what, work, files))
+    return [*calls, Contender(f"{name}, with its start", whole, len(files), repeats)]
 
 
 def print_table(contenders: list[Contender], times: list[list[Times]]) -> None:
@@ -236,7 +239,7 @@ def print_table(contenders: list[Contender], times: list[list[Times]]) -> None:
     print(
         f"\n{cores()} cores; load of the machine over the last minutes {[round(load, 1) for load in os.getloadavg()]}"
     )
-    print(f"{'':<39}{'images':>7}{'runs':>5}{'wall s':>8}{'from - to':>15}{'images/s':>9}{'core ms':>9}", end="")
+    print(f"{'':<51}{'images':>7}{'runs':>5}{'wall s':>8}{'from - to':>15}{'images/s':>9}{'core ms':>9}", end="")
     print(f"{'x validate: wall':>18}{'core':>7}{'x look: wall':>14}{'core':>7}")
     for i, each in enumerate(contenders):
         spread = f"{min(times[i])[0]:.2f} - {max(times[i])[0]:.2f}"
@@ -245,7 +248,7 @@ def print_table(contenders: list[Contender], times: list[list[Times]]) -> None:
             for base in (0, 1)
             for values in (walls, works)
         ]
-        print(f"{each.name:<39}{each.images:>7}{each.repeats:>5}{walls[i]:>8.2f}{spread:>15}", end="")
+        print(f"{each.name:<51}{each.images:>7}{each.repeats:>5}{walls[i]:>8.2f}{spread:>15}", end="")
         print(f"{each.images / walls[i]:>9.0f}{1000 * works[i] / each.images:>9.2f}", end="")
         print("".join(f"{ratio:>{width}.2f}" for ratio, width in zip(ratios, (18, 7, 14, 7), strict=True)))
 

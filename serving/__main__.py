@@ -1,6 +1,7 @@
 """``python -m serving``: open the port, load the version, serve until SIGTERM or Ctrl-C.
 
-Exit code 0 after a drained stop, 2 for what stands in the way of a start, said in one sentence.
+Exit code 0 after a drained stop, 2 for what stands in the way of a start, 130 for Ctrl-C before it was ready; both are
+said in one sentence.
 """
 
 import ctypes
@@ -15,6 +16,7 @@ from hakka.cores import usable_cores
 from hakka.errors import HakkaError
 from hakka.objects import Place
 from hakka.settings import read_settings
+from hakka.signals import release_signals
 from serving.options import Options, read_options
 from serving.sockets import address_of, listen
 
@@ -37,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve as the command line says and give the exit code."""
     os.environ.setdefault("DO_NOT_TRACK", "1")
     try:
+        release_signals()
         options = read_options(sys.argv[1:] if argv is None else argv, read_settings())
         plan_threads(options.threads or usable_cores())
         plan_memory()
@@ -47,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print("serving: stopped before it was ready", file=sys.stderr)
-        return 2
+        return 130
     return 0
 
 
@@ -116,7 +119,8 @@ def build_model(options: Options) -> "HakkaModel":
     # A photo is resized by the worker that has it; threads of its own would only compete with the other workers.
     cv2.setNumThreads(1)
     cores = options.threads or usable_cores()
-    versions = Versions(resolver(options), Plan(options.engine, cores, cores, options.batch))
+    plan = Plan(options.engine, cores, cores, options.batch, options.precision)
+    versions = Versions(resolver(options), plan)
     versions.watch(POLL_SECONDS)
     log = None if options.log is None else _open_log(options.log, options)
     return HakkaModel(versions, log, Admission(cores + SPARE_WORKERS, options.queue), options.max_pixels)

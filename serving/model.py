@@ -95,6 +95,7 @@ class HakkaModel(Model):
             "classes": list(detector.names),
             "engine": runs.engine,
             "device": runs.device,
+            "inference_precision": runs.precision,
             "threads": runs.threads,
             "streams": runs.streams,
             "batch": runs.batch,

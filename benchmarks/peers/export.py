@@ -1,6 +1,7 @@
 """ultralytics' own OpenVINO export of a Hakka model's weights: ``python -m benchmarks.peers.export MODEL PHOTOS OUT``.
 
-Writes ``OUT/fp32_openvino_model`` and ``OUT/int8_openvino_model``. As in Hakka's export, a head without NMS is exported
+Writes ``OUT/fp32_openvino_model``, ``OUT/flexible_openvino_model`` (FP32 too, for inputs of any shape, as Hakka's) and
+``OUT/int8_openvino_model``. As in Hakka's export, a head without NMS is exported
 only if the model folder's is one. INT8 is calibrated on the photos, by ultralytics' own choice of what stays in FP32.
 """
 
@@ -16,7 +17,7 @@ from hakka.files import read_json
 
 
 def main(model: Path, photos: Path, out: Path) -> None:
-    """Export both precisions."""
+    """Export all three."""
     from ultralytics import YOLO
     from ultralytics.utils import DEFAULT_CFG_DICT
 
@@ -27,7 +28,8 @@ def main(model: Path, photos: Path, out: Path) -> None:
     places = dict.fromkeys(("train", "val"), str(photos.resolve()))
     data.write_text(yaml.safe_dump(places | {"names": dict(enumerate(checkpoint.names))}))
     nms = False if read_json(model / "model.json")["nms_free"] else None
-    for name, options in (("fp32", {}), ("int8", {"quantize": 8, "data": str(data)})):
+    kinds = {"fp32": {}, "flexible": {"dynamic": True}, "int8": {"quantize": 8, "data": str(data)}}
+    for name, options in kinds.items():
         path = out / f"{name}.pt"
         torch.save({"model": module, "train_args": module.args}, path)
         written = YOLO(path).export(format="openvino", imgsz=checkpoint.imgsz, batch=1, nms=nms, **options)

@@ -7,11 +7,12 @@ takes over where OpenVINO is missing, where it is asked for, and where the machi
 import importlib
 import os
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from hakka.boxes import Array
 from hakka.errors import InvalidInput, Unavailable
 
 ENGINES = ("auto", "openvino", "onnxruntime")
+PRECISIONS = ("auto", "f32")
+BF16_GAIN = 1.15  # times as fast as f32 that bf16 must be to be worth its rounding
 # What a container or a machine with an NVIDIA GPU shows; importing ONNX Runtime to ask it would cost every start.
 GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
@@ -31,15 +34,17 @@ Runner = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Compiled:
-    """A model that is ready to run: the ``runner``, and the engine and device that run it, for people to read.
+    """A model that is ready to run: the ``runner``, and for people to read the engine, the device and the precision.
 
-    A ``flexible`` one takes pictures of every shape, another only squares.
+    A ``flexible`` one takes pictures of every shape, another only squares. The ``precision`` is that of the floating
+    numbers between the layers, f32 or bf16; the engine chooses another one where it runs a model on a GPU.
     """
 
     runner: Runner
     flexible: bool
     engine: str
     device: str
+    precision: str
 
 
 def load_openvino() -> Any:
@@ -100,40 +105,80 @@ def choose_engine(folder: Path, wanted: str = "auto") -> str:
     return "openvino" if "openvino" in present else "onnxruntime"
 
 
+def choose_precision(wanted: str = "auto") -> str:
+    """In which precision OpenVINO computes on this CPU, ``f32`` or ``bf16``.
+
+    ``auto`` is bf16 where that is clearly faster, which a few convolutions tell: some CPUs that have its instructions
+    are slower with them. It rounds what goes from layer to layer to 8 bits, the boxes themselves are put together in
+    f32: they differ by a fraction of a pixel.
+
+    Raises:
+        InvalidInput: there is no choice of that name.
+    """
+    if wanted not in PRECISIONS:
+        raise InvalidInput(f"a precision must be one of {', '.join(PRECISIONS)}, got {wanted!r}")
+    return "bf16" if wanted == "auto" and _bf16_gain() >= BF16_GAIN else "f32"
+
+
+@cache
+def _bf16_gain() -> float:
+    """How many times as fast as in f32 a CPU convolves in bf16; 0 if it has no instructions for that."""
+    if "BF16" not in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        return 0.0
+    openvino, op = load_openvino(), importlib.import_module("openvino.opset13")
+    image = value = op.parameter([1, 64, 40, 40], np.float32)
+    weights = np.full((64, 64, 3, 3), 0.01, np.float32)
+    for _ in range(4):
+        value = op.convolution(value, op.constant(weights), [1, 1], [1, 1], [1, 1], [1, 1])
+    model, picture = openvino.Model([value], [image]), np.ones((1, 64, 40, 40), np.float32)
+    seconds = {}
+    for precision in ("f32", "bf16"):
+        config = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
+        request = openvino_core().compile_model(model, "CPU", config).create_infer_request()
+        seconds[precision] = min(_seconds(partial(request.infer, [picture])) for _ in range(6))
+    return seconds["f32"] / seconds["bf16"]
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
 def compile_model(
-    folder: Path, engine: str, size: int, *, threads: int = 0, streams: int = 1, batch: int = 1
+    folder: Path, engine: str, size: int, *, threads: int = 0, streams: int = 1, batch: int = 1, precision: str = "f32"
 ) -> Compiled:
     """Compile a model for ``streams`` inferences side by side on ``threads`` cores together (0: the engine chooses).
 
     With one stream all threads work on one picture, for the least latency. A ``batch`` above 1 gives a runner that
     takes 1 to ``batch`` squares of ``size`` pixels at once; one of 1 takes exactly one picture, on a CPU of any shape
-    that the model file leaves open.
+    that the model file leaves open. The ``precision`` is one of ``choose_precision``; ONNX Runtime has f32 alone.
 
     Raises:
         InvalidInput: the model's batch is fixed and ``batch`` is above 1, or the folder has no file for the engine.
     """
-    compiler = _compile_openvino if engine == "openvino" else _compile_onnxruntime
     name = "model.xml" if engine == "openvino" else "model.onnx"
     if not (folder / name).is_file():
         raise InvalidInput(f"{folder}: the engine {engine} needs {name}, which is not in this model")
-    return compiler(folder / name, size, threads, streams, batch)
+    if engine == "openvino":
+        return _compile_openvino(folder / name, size, threads, streams, batch, precision)
+    return _compile_onnxruntime(folder / name, threads, streams, batch)
 
 
-def _compile_openvino(path: Path, size: int, threads: int, streams: int, batch: int) -> Compiled:
+def _compile_openvino(path: Path, size: int, threads: int, streams: int, batch: int, precision: str) -> Compiled:
     core = openvino_core()
     model = core.read_model(path)
     flexible = batch == 1 and model.inputs[0].partial_shape[2].is_dynamic
     sides = [load_openvino().Dimension(size // 2, size)] * 2 if flexible else [size, size]
     _set_shape(model, batch, sides, path)
-    # OpenVINO chooses bf16 on some CPUs, which is slower there and less exact. Pinned threads of all the containers of
-    # a host would meet on its first cores.
-    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
+    # Pinned threads of all the containers of a host would meet on its first cores.
+    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "ENABLE_CPU_PINNING": False}
     config |= {"PERFORMANCE_HINT": "LATENCY"} if streams == 1 else {"NUM_STREAMS": streams}
     if threads:
         config["INFERENCE_NUM_THREADS"] = threads
     compiled = core.compile_model(_with_pixels_as_input(model), "CPU", config)
     name = f"openvino {load_openvino().__version__.split('-')[0]}"
-    return Compiled(_openvino_runner(compiled), flexible, name, "CPU")
+    return Compiled(_openvino_runner(compiled), flexible, name, "CPU", precision)
 
 
 def _set_shape(model: Any, batch: int, sides: list[Any], path: Path) -> None:
@@ -174,7 +219,7 @@ def _openvino_runner(compiled: Any) -> Runner:
     return run
 
 
-def _compile_onnxruntime(path: Path, size: int, threads: int, streams: int, batch: int) -> Compiled:
+def _compile_onnxruntime(path: Path, threads: int, streams: int, batch: int) -> Compiled:
     package = load_onnxruntime()
     options = package.SessionOptions()
     options.log_severity_level = 3
@@ -190,7 +235,8 @@ def _compile_onnxruntime(path: Path, size: int, threads: int, streams: int, batc
     device = session.get_providers()[0].removesuffix("ExecutionProvider")
     # A GPU's libraries choose their way anew for every shape, which takes longer than the work that it saves.
     flexible = batch == 1 and not isinstance(given.shape[2], int) and device == "CPU"
-    return Compiled(_onnxruntime_runner(session, given.name), flexible, f"onnxruntime {package.__version__}", device)
+    name = f"onnxruntime {package.__version__}"
+    return Compiled(_onnxruntime_runner(session, given.name), flexible, name, device, "f32")
 
 
 def _gpu_providers() -> list[str]:

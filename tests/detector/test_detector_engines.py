@@ -186,3 +186,18 @@ def test_a_missing_engine_is_said_in_a_sentence(fixed, tmp_path, monkeypatch):
         engine.choose_engine(fixed, "onnxruntime")
     with pytest.raises(Unavailable, match="no engine is installed here"):
         engine.choose_engine(fixed)
+
+
+def test_the_precision_is_the_one_that_is_faster_here(monkeypatch):
+    for gain, expected in ((0.0, "f32"), (0.7, "f32"), (1.05, "f32"), (1.6, "bf16")):
+        monkeypatch.setattr(engine, "_bf16_gain", lambda gain=gain: gain)
+        assert engine.choose_precision() == expected
+        assert engine.choose_precision("f32") == "f32"
+    with pytest.raises(InvalidInput, match="a precision must be one of auto, f32, got 'int8'"):
+        engine.choose_precision("int8")
+
+
+def test_a_cpu_without_the_instructions_is_not_measured(monkeypatch):
+    core = SimpleNamespace(get_property=lambda *_: ["FP32", "INT8"])
+    monkeypatch.setattr(engine, "openvino_core", lambda: core)
+    assert engine._bf16_gain.__wrapped__() == 0.0

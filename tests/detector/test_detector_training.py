@@ -155,6 +155,21 @@ def test_the_exported_model_finds_what_the_trained_one_finds(work, engine, heigh
     assert boxes_found > 50
 
 
+def test_the_precision_of_this_cpu_moves_boxes_by_little(work):
+    exact = load_detector(work / "model")
+    fast = load_detector(work / "model", Plan(precision="auto"))
+    if (exact.inference.precision, fast.inference.precision) == ("f32", "f32"):
+        pytest.skip("bf16 is not faster on this CPU")
+    assert fast.inference.precision == "bf16"
+    found = []
+    for entry in load_dataset(work / "dataset").entries:
+        photo = decode_image((work / "data" / entry.image).read_bytes())
+        wanted, got = exact.detect(photo, confidence=0.05), fast.detect(photo, confidence=0.01)
+        found += _are_found(wanted, got, pixels=4, confidence=0.1).tolist()
+    assert len(found) > 50
+    assert np.mean(found) > 0.95
+
+
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_a_photo_that_is_not_square_takes_less_work_but_in_batches(work, engine):
     photo, shapes = np.zeros((60, 80, 3), np.uint8), []

@@ -100,6 +100,7 @@ def test_metadata_says_what_is_served(client, model_dir):
     assert metadata["parameters"]["classes"] == list(NAMES)
     for key in ("thresholds", "data", "code", "version"):
         assert metadata["parameters"][key] == info[key]
+    assert metadata["parameters"]["inference_precision"] in ("f32", "bf16")
 
 
 def test_metrics_count_requests(client, photo_b64):
