@@ -147,7 +147,7 @@ def test_detections_must_fit_together():
     ("kind", "options"), [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {}), ("WEBP", {})]
 )
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_large_photo_comes_reduced_for_a_model_but_not_below_twice_its_input(kind, options, orientation):
+def test_a_large_photo_comes_reduced_for_a_model_but_not_below_what_it_needs(kind, options, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = _encode(_photo(1030, 500), kind, exif=exif.tobytes(), **options)
@@ -156,7 +156,8 @@ def test_a_large_photo_comes_reduced_for_a_model_but_not_below_twice_its_input(k
     assert (photo.width, photo.height) == ((1030, 500) if wide else (500, 1030))
     assert photo.factor == 8
     assert photo.pixels.shape == ((63, 129, 3) if wide else (129, 63, 3))
-    assert decode_photo(data, model_size=300).factor == 1
+    assert decode_photo(data, model_size=300).factor == 2
+    assert decode_photo(data, model_size=350).factor == 1
     assert decode_photo(data).pixels.shape == ((500, 1030, 3) if wide else (1030, 500, 3))
     whole = photo.in_original(np.array([[0, 0, photo.pixels.shape[1], photo.pixels.shape[0]]]))
     assert whole.tolist() == [[0, 0, photo.width, photo.height]]
@@ -166,7 +167,8 @@ def test_a_reduced_photo_shows_the_same():
     pixels = np.zeros((800, 1600, 3), np.uint8)
     pixels[200:400, 400:1200] = 255
     for kind, options in (("JPEG", {"quality": 95}), ("PNG", {})):
-        photo = decode_photo(_encode(Image.fromarray(pixels), kind, **options), model_size=64)
+        photo = decode_photo(_encode(Image.fromarray(pixels), kind, **options), model_size=80)
+        assert photo.factor == 8
         rows, columns = np.nonzero(photo.pixels[..., 0] > 127)
         found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
         assert photo.in_original(np.array([found])).tolist() == [[400, 200, 1200, 400]]
