@@ -18,6 +18,7 @@ from hakka.errors import InvalidInput
 CLASSES_FILE = "classes.yaml"
 MOST_BYTES = 256 * 1024  # about 10,000 names; the YAML parser needs two seconds for so many
 _KEYS = ("classes", "drop", "unmapped")
+_SHOWN = 5  # names in a note about many
 _DROPPED = ""  # no class has this name
 
 
@@ -121,7 +122,16 @@ class _Matcher:
             elif target == _DROPPED:
                 reasons[name] = f"the class {short(name)} is dropped by {Path(self.map.file).name}"
             targets[name] = target
+        self._note_unused()
         return targets, {name: reason for name, reason in reasons.items() if targets[name] == _DROPPED}
+
+    def _note_unused(self) -> None:
+        """Say which aliases and dropped names stand for no class of the data: they may be misspelt in the file."""
+        there = {normalise(name) for name in self.names}
+        unused = [name for name in self.exact if name not in self.map.names and normalise(name) not in there]
+        if unused:
+            shown = ", ".join(map(short, unused[:_SHOWN])) + (", …" if len(unused) > _SHOWN else "")
+            self.notes.append(f"no class of this data is called {shown}, as {Path(self.map.file).name} has it")
 
     def _match_similar(self, name: str) -> str | None:
         found = self.similar.get(normalise(name), set())

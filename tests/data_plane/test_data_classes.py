@@ -62,14 +62,18 @@ def test_aliases_become_canonical_and_the_order_is_that_of_the_file(tmp_path):
     assert result.names == ("milk", "goat cheese", "egg", "plate")
     assert [int(image.boxes[0, 0]) for image in result.images] == [3, 2, 0, 1, 0, 0]
     assert [finding.reason for finding in result.findings] == [
-        "the class 'plate' is not in classes.yaml: it is kept as it is"
+        "the class 'plate' is not in classes.yaml: it is kept as it is",
+        "no class of this data is called 'hand', as classes.yaml has it",
     ]
 
 
 def test_boxes_of_a_dropped_class_are_refused_one_by_one(tmp_path):
     became, reasons = mapped(tmp_path, FOODS, "hand", "egg")
     assert became == {"hand": None, "egg": "egg"}
-    assert reasons == ["box 0: the class 'hand' is dropped by classes.yaml"]
+    assert reasons == [
+        "no class of this data is called 'mik', 'Milk', 'cured_ goat_cheese', as classes.yaml has it",
+        "box 0: the class 'hand' is dropped by classes.yaml",
+    ]
 
 
 def test_case_spaces_underscores_and_composed_letters_do_not_matter_and_are_said(tmp_path):
