@@ -9,20 +9,32 @@ from pathlib import Path
 
 from hakka.errors import HakkaError, Unavailable
 from hakka.settings import read_settings
+from hakka.signals import release_signals
 
 HOME = Path(__file__).resolve().parent / "Home.py"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Start Streamlit in this process and return its exit status; 2 when the port is taken or a setting is wrong."""
+    """Start Streamlit in this process and return its exit status.
+
+    It is 2 when the port is taken or a setting is wrong, 130 for Ctrl-C before the app answered.
+    """
+    answers = threading.Event()
     try:
+        release_signals()
         options = _parse(arguments)
         _check_free(options.host, options.port)
+        threading.Thread(target=_announce, args=(options.host, options.port, answers), daemon=True).start()
+        code = _run_streamlit(options.host, options.port)
     except HakkaError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    threading.Thread(target=_announce, args=(options.host, options.port), daemon=True).start()
-    return _run_streamlit(options.host, options.port)
+    except KeyboardInterrupt:
+        code = 0
+    if code == 0 and not answers.is_set():
+        print("app: stopped before it was ready", file=sys.stderr)
+        return 130
+    return code
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -48,7 +60,7 @@ def _check_free(address: str, port: int) -> None:
             ) from None
 
 
-def _announce(address: str, port: int) -> None:
+def _announce(address: str, port: int, answers: threading.Event) -> None:
     """Print the address once something answers there; the main thread is the server by then."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - compared, not bound
     while True:
@@ -57,6 +69,7 @@ def _announce(address: str, port: int) -> None:
             break
         except OSError:
             time.sleep(0.1)
+    answers.set()
     host = f"[{reachable}]" if ":" in reachable else reachable
     print(f"App at http://{host}:{port}", flush=True)
 
@@ -70,7 +83,7 @@ def _run_streamlit(address: str, port: int) -> int:
     words = ["run", str(HOME), *(f"--{name}={value}" for name, value in flags.items())]
     try:
         cli.main(words, standalone_mode=False)
-    except (KeyboardInterrupt, click.exceptions.Abort):  # the latter is what click makes of the former
+    except click.exceptions.Abort:  # what click makes of a KeyboardInterrupt
         pass
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1

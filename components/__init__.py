@@ -14,6 +14,7 @@ from components.detector import (
     evaluate_detector,
     export_detector,
     plan_variants,
+    search_variants,
     train_detector,
 )
 from components.release import decide_promotion, deploy_model, keep_champion, promote_model
@@ -34,6 +35,7 @@ __all__ = [
     "prepare_data",
     "promote_model",
     "scan_images",
+    "search_variants",
     "track_run",
     "train_detector",
     "validate_dataset",

@@ -10,6 +10,31 @@ from hakka.images import TRAIN_IMAGE
 
 @dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
 def plan_variants(
+    weights: str, model: str, epochs: int, imgsz: int, batch: int, seed: int, device: str, variants: list
+) -> List[Dict]:  # noqa: UP006
+    """List the variants to train.
+
+    Args:
+        weights: Weights to start from: auto, starter, scratch, a file, or a published name such as yolo26n.pt.
+        model: Architecture, such as yolo26n; empty for that of the weights.
+        epochs: Passes over the training images; 0 to choose by whether the weights know the classes.
+        imgsz: Side of the square training image, in pixels.
+        batch: Images a step.
+        seed: Seed of every random choice.
+        device: Device to train on: auto, cpu, or the number of a GPU.
+        variants: Mappings of settings that override those above; empty for one variant that overrides nothing.
+
+    Returns:
+        Every variant: a title, the settings of its training, and the precision of its export.
+    """
+    from hakka.detector.search import plan_variants
+
+    own = {"weights": weights, "model": model, "epochs": epochs, "imgsz": imgsz, "batch": batch, "seed": seed}
+    return plan_variants({**own, "device": device}, variants)
+
+
+@dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
+def search_variants(
     data: str,
     dataset: Input[Dataset],
     weights: str,
@@ -22,7 +47,7 @@ def plan_variants(
     variants: list,
     trials: int,
 ) -> List[Dict]:  # noqa: UP006
-    """List the variants to train, after a search for good settings if one is asked for.
+    """List the variants to train, the best of a search for good settings among them.
 
     Args:
         data: Folder of photos that the dataset refers to.
@@ -35,23 +60,23 @@ def plan_variants(
         seed: Seed of every random choice.
         device: Device to train on: auto, cpu, or the number of a GPU.
         variants: Mappings of settings that override those above; empty for one variant that overrides nothing.
-        trials: Short trainings of the search; 0 for no search.
+        trials: Short trainings of the search.
 
     Returns:
-        Every variant, with a title and all of its settings.
+        Every variant: a title, the settings of its training, and the precision of its export.
     """
-    from hakka.detector.search import plan_variants
+    from hakka.detector.search import search_variants
     from hakka.run import paths
 
     own = {"weights": weights, "model": model, "epochs": epochs, "imgsz": imgsz, "batch": batch, "seed": seed}
-    return plan_variants(*paths(dataset, data), {**own, "device": device}, variants, trials)
+    return search_variants(*paths(dataset, data), {**own, "device": device}, variants, trials)
 
 
 @dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
 def train_detector(
     data: str,
     dataset: Input[Dataset],
-    variant: dict,
+    training: dict,
     device: str,
     checkpoint: Output[Model],
     progress: Output[Metrics],
@@ -61,7 +86,7 @@ def train_detector(
     Args:
         data: Folder of photos that the dataset refers to.
         dataset: Labels and index of the training and validation images.
-        variant: Settings of the training.
+        training: Settings of the training; variants that are trained alike have the same, and one training serves both.
         device: Device to train on: auto, cpu, or the number of a GPU.
         checkpoint: Weights without pickle, and the history of every epoch.
         progress: Figures of the training.
@@ -70,7 +95,7 @@ def train_detector(
     from hakka.detector.variants import train_params
     from hakka.run import paths, present
 
-    present(train(*paths(dataset, data, checkpoint), train_params(variant, device)), progress)
+    present(train(*paths(dataset, data, checkpoint), train_params(training, device)), progress)
 
 
 @dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)

@@ -17,6 +17,7 @@ from hakka.signals import Interrupted, interruptible
 
 READY_WITHIN = 120.0  # seconds; the first import of a package on a slow disk takes its time
 STOP_WITHIN = 15.0
+INTERRUPTED = 130
 NOTHING_PROMOTED = "train longer (hakka run --epochs N), start from other weights, or lower gate.floor in params.yaml"
 
 
@@ -28,25 +29,31 @@ def launch(data: str | None) -> int:
     Raises:
         Unavailable: a port is taken, or a server ended by itself.
         NotFound: there is no champion to serve.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came before both servers were ready.
     """
+    try:
+        with interruptible():
+            return _launch(data)
+    except Interrupted:
+        raise KeyboardInterrupt from None
+
+
+def _launch(data: str | None) -> int:
     settings = read_settings()
     for name, port in (("HAKKA_PORT", settings.port), ("HAKKA_APP_PORT", settings.app_port)):
         _check_free(name, port)
     if settings.port == settings.app_port:
         raise Unavailable(f"HAKKA_PORT and HAKKA_APP_PORT must differ, both are {settings.port}")
-    with interruptible():
-        if data is not None:
-            code = _run_pipeline(data)
-            if code not in (0, 1):
-                return code
-            if code == 1 and champion(settings.registry) is None:
-                print(f"nothing to serve yet: {NOTHING_PROMOTED}", file=sys.stderr)
-                return code
-        if champion(settings.registry) is None:
-            raise NotFound(
-                f"the registry {settings.registry} has no champion to serve: run the pipeline first (hakka run)"
-            )
-        return _serve(settings)
+    if data is not None:
+        code = _run_pipeline(data)
+        if code not in (0, 1):
+            return code
+        if code == 1 and champion(settings.registry) is None:
+            print(f"nothing to serve yet: {NOTHING_PROMOTED}", file=sys.stderr)
+            return code
+    if champion(settings.registry) is None:
+        raise NotFound(f"the registry {settings.registry} has no champion to serve: run the pipeline first (hakka run)")
+    return _serve(settings)
 
 
 def _run_pipeline(data: str) -> int:
@@ -55,22 +62,28 @@ def _run_pipeline(data: str) -> int:
         return process.wait()
     except Interrupted:
         _stop([process])
-        return 130
+        if process.returncode != INTERRUPTED:  # it was still being imported and has said nothing
+            raise
+        return INTERRUPTED
 
 
 def _serve(settings: Settings) -> int:
-    servers = {}
+    servers: dict[str, subprocess.Popen[bytes]] = {}
+    is_ready = False
     try:
         servers["the endpoint"] = _start("serving", "--port", str(settings.port))
         servers["the app"] = _start("app", "--port", str(settings.app_port))
         app_address = f"http://127.0.0.1:{settings.app_port}"
         _wait_ready(servers, "the endpoint", f"http://127.0.0.1:{settings.port}/v2/health/ready")
         _wait_ready(servers, "the app", f"{app_address}/_stcore/health")
+        is_ready = True
         print(f"\nendpoint  http://127.0.0.1:{settings.port}\napp       {app_address}\nCtrl-C stops both.", flush=True)
         while True:
             _check_alive(servers)
             time.sleep(0.5)
     except Interrupted:
+        if not is_ready:
+            raise
         print("\nstopping", flush=True)
         return 0
     finally:

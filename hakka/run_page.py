@@ -1,59 +1,66 @@
 """A run record for people: in a few lines, and as a page."""
 
-import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from hakka.data.page import heading, page, table
 
 CARDS = ("model-card", "dataset-card")  # files beside the page, as .md and .html
 
 
 def summarize_run(record: Mapping[str, Any]) -> str:
     """The record in a few lines for a person."""
+    from hakka.detector.variants import comparison_rows
+
+    first, second, *others = _facts(record)
+    variants = [("variant", f"{title}: {figures}") for title, figures in comparison_rows(_comparison(record))]
+    return "\n".join(f"{name:<9} {text}" for name, text in (first, second, *variants, *others))
+
+
+def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What there is to say of a run but for its variants: the data, the detector, then what became of it."""
     from hakka.detector.impact import impact_sentence
 
     counts, metrics = record["counts"], record["metrics"]
-    variant_lines = [f"variant   {title}: {figures}" for title, figures in _compared(record)]
     refused = f"refused {counts['refused_images']} images, {counts['refused_boxes']} boxes"
-    return "\n".join(
-        (
-            f"data      {counts['images']} images, {counts['boxes']} boxes ({counts['clipped']} clipped); {refused}",
-            f"detector  mAP50 {metrics['map50']:.3f}, mAP50-95 {metrics['map50_95']:.3f} on the test images",
-            *variant_lines,
-            f"gate      {record['decision']}: {record['reason']}",
-            *([f"recipes   {impact_sentence(record['impact'])}"] if record.get("impact") else []),
-            f"champion  {record['version'] or 'none'}",
-        )
-    )
+    return [
+        ("data", f"{counts['images']} images, {counts['boxes']} boxes ({counts['clipped']} clipped); {refused}"),
+        ("detector", f"mAP50 {metrics['map50']:.3f}, mAP50-95 {metrics['map50_95']:.3f} on the test images"),
+        ("gate", f"{record['decision']}: {record['reason']}"),
+        *([("recipes", impact_sentence(record["impact"]))] if record.get("impact") else []),
+        ("champion", record["version"] or "none"),
+    ]
 
 
-def _compared(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The variants of a run by name and figures, where there was more than one."""
-    from hakka.detector.variants import comparison_rows
-
-    comparison = record.get("variants") or {"compared": []}
-    return comparison_rows(comparison) if len(comparison["compared"]) > 1 else []
+def _comparison(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The variants of a run; none where there was only one."""
+    comparison = record.get("variants") or {}
+    return comparison if len(comparison.get("compared", ())) > 1 else {"compared": []}
 
 
 def render_run(record: Mapping[str, Any], folder: Path) -> str:
     """The record as one self-contained page for ``folder``, which links the cards and the reports of its steps."""
-    heading = f"Run {record['run']}"
-    rows = [line.split(maxsplit=1) for line in summarize_run(record).splitlines()]
-    steps = [(step["name"], f"{step['state']}, {step['seconds']:.1f} s") for step in record.get("steps", [])]
+    from hakka.detector.variants import COMPARED, comparison_cells
+
+    variants = comparison_cells(_comparison(record))
+    steps = [(step["name"], step["state"], f"{step['seconds']:.1f} s") for step in record.get("steps", [])]
     links = {name.replace("-", " "): f"{name}.html" for name in CARDS} | {
         f"{name} report": _link(Path(path), folder)
         for name, path in record["paths"].items()
         if path.endswith(".html") and name != "report"
     }
-    items = "".join(f'<li><a href="{html.escape(link)}">{name}</a></li>' for name, link in links.items())
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(heading)}</title>'
-        "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem}"
-        "th{text-align:left;vertical-align:top;padding-right:1.5rem}</style>"
-        f"<h1>{html.escape(heading)}</h1><table>{_rows(rows)}</table><h2>Reports</h2><ul>{items}</ul>"
-        f"{f'<h2>Steps</h2><table>{_rows(steps)}</table>' if steps else ''}</html>\n"
-    )
+    items = "".join(f'<li><a href="{escape(link)}">{name}</a></li>' for name, link in links.items())
+    body = [
+        _rows(_facts(record)),
+        *([heading("Variants"), f'<div class="wide">{table(COMPARED, variants)}</div>'] if variants else []),
+        heading("Reports"),
+        f"<ul>{items}</ul>",
+        *([heading("Steps"), table(("step", "state", "time"), steps)] if steps else []),
+    ]
+    return page(f"Run {record['run']}", body)
 
 
 def _link(path: Path, folder: Path) -> str:
@@ -62,5 +69,6 @@ def _link(path: Path, folder: Path) -> str:
     return quote(path.relative_to(folder).as_posix()) if below else path.as_uri()
 
 
-def _rows(pairs: Any) -> str:
-    return "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in pairs)
+def _rows(pairs: Sequence[tuple[str, str]]) -> str:
+    lines = (f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in pairs)
+    return f"<table>{''.join(lines)}</table>"

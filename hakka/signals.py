@@ -14,7 +14,10 @@ class Interrupted(BaseException):
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise :class:`Interrupted` wherever the block is when the first such signal comes; later ones are ignored."""
+    """Raise :class:`Interrupted` wherever the block is when the first such signal comes; later ones are ignored.
+
+    One that was held comes in at once.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         ignore_signals()  # a second Ctrl-C must not break the tidying up
@@ -22,10 +25,24 @@ def interruptible() -> Iterator[None]:
 
     before = {number: signal.signal(number, interrupt) for number in ENDING}
     try:
+        release_signals()
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def hold_signals() -> None:
+    """Let such signals wait for :func:`release_signals`, also while this process becomes another program.
+
+    An interpreter that starts answers Ctrl-C with a traceback of its own.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+
+
+def release_signals() -> None:
+    """Let the signals come in that were held."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def ignore_signals() -> None:

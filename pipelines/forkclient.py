@@ -11,7 +11,7 @@ import socket
 import sys
 
 EXECUTOR = ["-m", "kfp.dsl.executor_main"]
-HEAVY = frozenset({"train_detector", "export_detector", "evaluate_detector"})
+HEAVY = frozenset({"search_variants", "train_detector", "export_detector", "evaluate_detector"})
 LENGTH = 8  # bytes in which a request's length is told
 STARTED = b"s"
 

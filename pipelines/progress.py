@@ -18,7 +18,8 @@ from typing import TextIO
 from hakka import errors
 
 SHORT_NAMES = {"evaluate-champion": "evaluate champion"}
-REPEATED = {"scan-images", "train-detector", "export-detector", "evaluate-detector"}  # tasks of a loop
+# Tasks of a loop, and the key by which the dump of their input says which turn it is.
+REPEATED = {"scan-images": "shard", "train-detector": "label", "export-detector": "title", "evaluate-detector": "title"}
 KFP_LINES = (
     "Looking for component",
     "Loading KFP component",
@@ -32,7 +33,7 @@ EXECUTOR = re.compile(r"\[KFP Executor [^\]]*\]: (.*)")
 STARTED = re.compile(r"Executing task '(.+)'")
 ENDED = re.compile(r"Task '(.+)' finished with status (SUCCESS|FAILURE)")
 REUSED = re.compile(r"Task (\S+) cache hit")
-TURN = re.compile(r'"(?:shard|title)": ("(?:[^"\\]|\\.)*")')  # which turn it is stands in the dump of the step's input
+TURNS = {key: re.compile(rf'"{key}": ("(?:[^"\\]|\\.)*")') for key in REPEATED.values()}
 ONLY_TURNS = {"1/1", ""}  # of a loop with one turn, and of the run's own settings
 OWN_ERROR = re.compile(r"hakka\.errors\.(\w+): (.*)")
 
@@ -62,7 +63,8 @@ class _Voice(threading.local):
     started = 0.0
     pending = ""
     error = ""
-    waits_for_turn = in_dump = in_traceback = False
+    awaited_turn = ""  # the key by which the turn will be said
+    in_dump = in_traceback = False
 
 
 class Progress(io.TextIOBase):
@@ -107,13 +109,13 @@ class Progress(io.TextIOBase):
         voice = self._voice
         voice.name, voice.started, voice.error, voice.turn = label(task), time.monotonic(), "", ""
         voice.in_dump = voice.in_traceback = False
-        voice.waits_for_turn = task in REPEATED
-        if not voice.waits_for_turn:
+        voice.awaited_turn = REPEATED.get(task, "")
+        if not voice.awaited_turn:
             self._show(f"{voice.name}: started")
 
     def _end(self, *, failed: bool) -> None:
         name, seconds = self._voice.name, time.monotonic() - self._voice.started
-        if self._voice.waits_for_turn:  # it ended before it said which turn it is
+        if self._voice.awaited_turn:  # it ended before it said which turn it is
             self._show(f"{name}: started")
         self.steps.append(Step(name, "failed" if failed else "done", round(seconds, 3)))
         self._show(f"{name}: failed after {seconds:.1f} s" if failed else f"{name}: done in {seconds:.1f} s")
@@ -121,10 +123,11 @@ class Progress(io.TextIOBase):
             self.failure = self.failure or explain(name, self._voice.error, self._log.name)
 
     def _reuse(self, name: str) -> None:
-        """Say once that a step is reused, however many turns of it are."""
+        """Say once that a step is reused, however many turns of it are: variants may share a training of this run."""
         step = Step(name, "reused", 0.0)
         if step not in self.steps:
-            self._show(f"{name}: reused from an earlier run")
+            is_own = any(other.name.split(" ")[0] == name for other in self.steps)
+            self._show(f"{name}: reused" if is_own else f"{name}: reused from an earlier run")
         self.steps.append(step)
 
     def _take(self, line: str) -> None:
@@ -147,12 +150,12 @@ class Progress(io.TextIOBase):
     def _take_dump(self, line: str) -> None:
         voice = self._voice
         voice.in_dump = line != "}"
-        if match := TURN.search(line) if voice.waits_for_turn else None:
+        if match := TURNS[voice.awaited_turn].search(line) if voice.awaited_turn else None:
             turn = json.loads(match[1])
             voice.turn = "" if turn in ONLY_TURNS else turn
             voice.name += f" {voice.turn}" if voice.turn else ""
-        if voice.waits_for_turn and (match or not voice.in_dump):
-            voice.waits_for_turn = False
+        if voice.awaited_turn and (match or not voice.in_dump):
+            voice.awaited_turn = ""
             self._show(f"{voice.name}: started")
 
 

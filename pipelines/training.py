@@ -1,6 +1,6 @@
 """From photos and annotations to a detector that is served, if it deserves to be."""
 
-from typing import List, NamedTuple  # noqa: UP035  (kfp reads the type of a list from typing's form)
+from typing import Dict, List, NamedTuple  # noqa: UP035  (kfp reads the type of a list from typing's form)
 
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Model
@@ -20,6 +20,7 @@ from components import (
     prepare_data,
     promote_model,
     scan_images,
+    search_variants,
     track_run,
     train_detector,
     validate_dataset,
@@ -79,6 +80,49 @@ def scan_in_shards(data: str, data_revision: str, annotation_format: str, shards
     return dsl.Collected(scanned.outputs["scans"])
 
 
+@dsl.pipeline(name="plan-or-search")
+def plan_or_search(
+    data: str,
+    dataset: Input[Dataset],
+    weights: str,
+    model: str,
+    epochs: int,
+    imgsz: int,
+    batch: int,
+    seed: int,
+    device: str,
+    variants: list,
+    trials: int,
+) -> List[Dict]:  # noqa: UP006
+    """List the variants to train; only a search among them takes a node that can train.
+
+    Args:
+        data: Folder of photos.
+        dataset: Labels and index.
+        weights: Weights to start from.
+        model: Architecture; empty for that of the weights.
+        epochs: Passes over the training images; 0 to choose by whether the weights know the classes.
+        imgsz: Side of the square training image, in pixels.
+        batch: Images a training step.
+        seed: Seed of every random choice.
+        device: Device to train on.
+        variants: Mappings of settings that override those above; empty for one variant that overrides nothing.
+        trials: Short trainings of a search for good settings; 0 for no search.
+
+    Returns:
+        Every variant.
+    """
+    own = {"weights": weights, "model": model, "epochs": epochs, "imgsz": imgsz, "batch": batch, "seed": seed}
+    with dsl.If(trials == 0):
+        planned = plan_variants(**own, device=device, variants=variants)
+    with dsl.Else():
+        searched = search_variants(data=data, dataset=dataset, **own, device=device, variants=variants, trials=trials)
+    give_compute(searched, CLUSTER)
+    for task in (planned, searched):
+        always(keep_home(task))
+    return dsl.OneOf(planned.output, searched.output)
+
+
 @dsl.pipeline(name="train-variants")
 def train_variants(
     data: str,
@@ -115,7 +159,7 @@ def train_variants(
     Returns:
         Checkpoint, model and evaluation of the chosen variant.
     """
-    planned = plan_variants(
+    planned = plan_or_search(
         data=data,
         dataset=dataset,
         weights=weights,
@@ -129,7 +173,7 @@ def train_variants(
         trials=trials,
     )
     with dsl.ParallelFor(planned.output, parallelism=VARIANTS.at_once) as variant:
-        trained = train_detector(data=data, dataset=dataset, variant=variant, device=device)
+        trained = train_detector(data=data, dataset=dataset, training=variant.training, device=device)
         exported = export_detector(
             data=data, dataset=dataset, variant=variant, checkpoint=trained.outputs["checkpoint"]
         )
@@ -140,9 +184,8 @@ def train_variants(
         evaluations=dsl.Collected(measured.outputs["evaluation"]),
         latency_budget_ms=latency_budget_ms,
     )
-    for task in (planned, trained):
-        give_compute(task, CLUSTER)
-    for task in (planned, trained, exported, measured, chosen):
+    give_compute(trained, CLUSTER)
+    for task in (trained, exported, measured, chosen):
         keep_home(task)
     always(planned)
     return Chosen(

@@ -77,6 +77,25 @@ def test_a_page_escapes_what_it_shows(sources, tmp_path):
     assert "a &lt;loss&gt; is possible" in render_run(collect_run(sources, "", ORIGIN), tmp_path)
 
 
+def test_variants_are_a_line_each_in_the_summary_and_a_table_on_the_page(sources, tmp_path):
+    row = {"map50_95": 0.25, "within_budget": True}
+    compared = [
+        {"title": "<b>", "map50": 0.5, "ms": 4.06, "chosen": True, **row},
+        {"title": "imgsz=64", "map50": 0.4, "ms": 12.0, "chosen": False, **row},
+    ]
+    comparison = {"latency_budget_ms": 0.0, "refusal": "", "compared": compared}
+    (sources.evaluation / "variants.json").write_text(json.dumps(comparison))
+    record = collect_run(sources, "", ORIGIN)
+    assert summarize_run(record).splitlines()[1:5] == [
+        "detector  mAP50 0.500, mAP50-95 0.250 on the test images",
+        "variant   <b>: mAP50 0.500, mAP50-95 0.250, 4.1 ms a photo, chosen",
+        "variant   imgsz=64: mAP50 0.400, mAP50-95 0.250, 12.0 ms a photo",
+        "gate      keep: a <loss> is possible",
+    ]
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", render_run(record, tmp_path).split("<h2>Variants</h2>")[1])
+    assert cells == ["&lt;b&gt;", "0.500", "0.250", "4.1", "chosen", "imgsz=64", "0.400", "0.250", "12.0", ""]
+
+
 def test_links_survive_a_copy_of_the_folder_that_holds_page_and_reports(sources, tmp_path):
     record = collect_run(sources, "", ORIGIN)
     inside = re.findall(r'href="([^"]+)"', render_run(record, tmp_path))

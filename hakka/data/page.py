@@ -1,5 +1,6 @@
 """One self-contained HTML page: no script, no foreign file, every word of the user's data escaped, size bounded."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -16,6 +17,7 @@ background:var(--back)} h1{font-size:1.6rem} h2{font-size:1.15rem;margin-top:2.2
 table{border-collapse:collapse;width:100%;background:var(--card)} th{background:var(--head)}
 td,th{text-align:left;vertical-align:top;padding:.35rem .7rem;border-bottom:1px solid var(--line);
 overflow-wrap:anywhere;min-width:4.6rem}
+th,.wide td{overflow-wrap:normal} .wide{overflow-x:auto}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .ok{color:var(--ok)} .warning{color:var(--warning)} .error{color:var(--error);font-weight:600}
 .quiet{color:var(--quiet)} .bars td{vertical-align:middle} .bars .name{width:14rem}
@@ -31,6 +33,7 @@ figcaption{padding:.45rem .7rem;font-size:.87rem;overflow-wrap:anywhere} figcapt
 ROWS = 1000  # a table is cut after so many rows, and says so; the JSON beside the page has them all
 _TABLE_LENGTH = 400_000  # letters of HTML after which a table is cut too, however few rows it has
 _CELL_LENGTH = 300
+_NUMBER = re.compile(r"–|-?\d[\d.,]*( s)?")  # a dash stands for what is not known, s for seconds
 _PARAGRAPH_LENGTH = 2000
 
 
@@ -57,10 +60,10 @@ def paragraph(text: str, kind: str = "") -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table of texts and numbers, None as an empty cell."""
+    """A table of texts and numbers, None as an empty cell; a column that reads as numbers stands to the right."""
     if not rows:
         return paragraph("None.")
-    numbers = [all(row[i] is None or isinstance(row[i], int) for row in rows[:ROWS]) for i in range(len(columns))]
+    numbers = [all(_reads_as_number(row[i]) for row in rows[:ROWS]) for i in range(len(columns))]
     head = "".join(_cell("th", column, number) for column, number in zip(columns, numbers, strict=True))
     lines = ("<tr>" + "".join(map(_cell, ["td"] * len(row), row, numbers)) + "</tr>" for row in rows[:ROWS])
     return _whole_table("", head, lines, len(rows))
@@ -114,8 +117,16 @@ def _whole_table(kind: str, head: str, lines: Iterable[str], rows: int) -> str:
     return f'<table class="{kind}"><tr>{head}</tr>\n' + "\n".join(shown) + f"\n</table>{rest}"
 
 
+def _reads_as_number(value: Any) -> bool:
+    return value is None or _NUMBER.fullmatch(_text(value)) is not None
+
+
 def _cell(tag: str, value: Any, number: bool) -> str:
-    return f"<{tag}{' class=n' if number else ''}>{'' if value is None else _safe(str(value))}</{tag}>"
+    return f"<{tag}{' class=n' if number else ''}>{_safe(_text(value))}</{tag}>"
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _safe(text: str, most: int | None = _CELL_LENGTH) -> str:

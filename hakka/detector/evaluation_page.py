@@ -121,7 +121,7 @@ def _confusion_table(names: Sequence[str], matrix: Array, confidence: float) -> 
     rows = [[names[i], *(int(matrix[i, j]) or None for j in shown)] for i in shown]
     note = f"A row is what was there, a column what was found with confidence {confidence} or more; empty is 0."
     matrix_table = table(("", *(names[i] for i in shown)), rows)
-    return f'{paragraph(note, "quiet")}<div style="overflow-x:auto">{matrix_table}</div>'
+    return f'{paragraph(note, "quiet")}<div class="wide">{matrix_table}</div>'
 
 
 def _calibration_parts(values: Mapping[str, Any]) -> list[str]:

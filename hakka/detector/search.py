@@ -13,7 +13,7 @@ from filelock import FileLock
 from hakka.data.dataset import Dataset, load_dataset
 from hakka.detector.torch_compat import load_ultralytics
 from hakka.detector.train import AUGMENTATIONS, TrainParams, train
-from hakka.detector.variants import Variant, list_variants, make_variant, settings_of
+from hakka.detector.variants import Variant, list_variants, make_variant, settings_of, share_trainings
 from hakka.detector.weights import find_start
 from hakka.errors import InvalidInput, NotFound, Unavailable
 from hakka.files import canonical_json
@@ -74,22 +74,32 @@ def _check_part(place: str, part: Any) -> None:
         raise InvalidInput(f"{place}: low and high must be numbers{above}, low below high, got {low!r} and {high!r}")
 
 
-def plan_variants(
+def plan_variants(own: Mapping[str, Any], settings: list[dict[str, Any]]) -> list[Variant]:
+    """The variants that are to be trained without a search: those of ``settings``, or the run's ``own``.
+
+    ``own`` overrides section ``train`` of params.yaml.
+
+    Raises:
+        InvalidInput: as :func:`check_plan`.
+    """
+    _, _, variants, _ = check_plan(own, settings, 0)
+    return share_trainings(variants)
+
+
+def search_variants(
     dataset: Path, root: Path, own: Mapping[str, Any], settings: list[dict[str, Any]], trials: int
 ) -> list[Variant]:
-    """The variants that are to be trained: those of ``settings``, or the run's ``own``, and the best of a search.
-
-    ``own`` overrides section ``train`` of params.yaml, ``trials`` overrides ``search.trials``.
+    """The variants of :func:`plan_variants`, and the best of a search of so many ``trials``.
 
     Raises:
         InvalidInput: as :func:`check_plan`, or every trial of the search failed.
     """
     params, precision, variants, searching = check_plan(own, settings, trials)
-    for found in search(dataset, root, params, searching) if searching.trials else []:
+    for found in search(dataset, root, params, searching):
         variant = make_variant(found.pop("title"), _apply(params, found), precision)
         if settings_of(variant) not in [settings_of(other) for other in variants]:
             variants.append(variant)
-    return variants
+    return share_trainings(variants)
 
 
 def check_plan(

@@ -17,6 +17,7 @@ TRAINED = ("weights", "model", "imgsz", "epochs", "batch", "seed", "learning_rat
 SETTINGS = (*TRAINED, "precision")
 OWN = "own settings"  # what the variant that overrides nothing is called among others
 COMPARISON = "variants.json"
+COMPARED = ("variant", "mAP50", "mAP50-95", "ms a photo", "verdict")
 
 Variant = dict[str, Any]
 
@@ -42,7 +43,7 @@ class VariantParams:
 
 
 def list_variants(own: TrainParams, precision: str, settings: Any) -> list[Variant]:
-    """Every variant with all of its settings and a ``title`` that names what it overrides; at least one.
+    """Every variant, see :func:`make_variant`, with a ``title`` that names what it overrides; at least one.
 
     Raises:
         InvalidInput: ``settings`` is not a list of mappings, a setting is unknown or has a value that is not allowed,
@@ -73,24 +74,50 @@ def _override(own: TrainParams, precision: str, entry: Any, place: str) -> Varia
         params = replace(own, **given)
     except InvalidInput as error:
         raise InvalidInput(f"{place}: {error}") from None
-    return make_variant(_title(entry), params, precision)
+    return make_variant(_title(entry), params, precision, named="precision" in entry)
 
 
-def make_variant(title: str, params: TrainParams, precision: str) -> Variant:
-    """A variant as it goes from step to step."""
-    values = asdict(params) | {"precision": precision}
-    return {"title": title} | {key: values[key] for key in SETTINGS}
+def make_variant(title: str, params: TrainParams, precision: str, *, named: bool = False) -> Variant:
+    """A variant as it goes from step to step: title, ``precision``, and ``training``, its settings with a ``label``.
+
+    ``title`` is what the training is called; the variant's own title says the precision too where it is ``named``.
+    """
+    values = asdict(params)
+    training = {"label": title, **{key: values[key] for key in TRAINED}}
+    whole_title = ", ".join(filter(None, (title, f"precision={precision}" if named else "")))
+    return {"title": whole_title, "training": training, "precision": precision}
+
+
+def share_trainings(variants: Sequence[Variant]) -> list[Variant]:
+    """The variants, those that are trained alike with one ``training``, its label too: kfp then trains it once.
+
+    It takes the second for done when the first is, so those that repeat a training come last.
+    """
+    firsts: list[Variant] = []
+    repeats: list[Variant] = []
+    for variant in variants:
+        own = _trained(variant["training"])
+        shared = next((first["training"] for first in firsts if _trained(first["training"]) == own), None)
+        if shared is None:
+            firsts.append(variant)
+        else:
+            repeats.append(variant | {"training": shared})
+    return firsts + repeats
 
 
 def settings_of(variant: Mapping[str, Any]) -> dict[str, Any]:
-    """A variant without its title, its numbers as they were: on the way through kfp, whole numbers become floats."""
-    return {key: _whole(variant[key]) for key in SETTINGS}
+    """The settings of a variant by name."""
+    return _trained(variant["training"]) | {"precision": variant["precision"]}
 
 
-def train_params(variant: Mapping[str, Any], device: str) -> TrainParams:
-    """The training of a variant; what a variant does not decide comes from params.yaml."""
-    settings = settings_of(variant)
-    return read_section(TrainParams, "train", device=device, **{key: settings[key] for key in TRAINED})
+def train_params(training: Mapping[str, Any], device: str) -> TrainParams:
+    """The params of a variant's training; what a variant does not decide comes from params.yaml."""
+    return read_section(TrainParams, "train", device=device, **_trained(training))
+
+
+def _trained(training: Mapping[str, Any]) -> dict[str, Any]:
+    """A training without its label, its numbers as they were: on the way through kfp, whole numbers become floats."""
+    return {key: _whole(training[key]) for key in TRAINED}
 
 
 def export_params(variant: Mapping[str, Any]) -> ExportParams:
@@ -118,9 +145,9 @@ def _whole(value: Any) -> Any:
 
 
 def _title(entry: Mapping[str, Any]) -> str:
-    """What an entry overrides, in few words and an order of their own: a mapping's is lost on the way through kfp."""
+    """What an entry overrides of a training, in few words and an order of their own: kfp loses that of a mapping."""
     words = []
-    for key in SETTINGS:
+    for key in TRAINED:
         if key == "augment" and key in entry:
             words += [f"{name}={_whole(value)}" for name, value in sorted(entry[key].items())] or ["no augment"]
         elif key in entry:
@@ -254,14 +281,22 @@ def comparison_rows(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def comparison_cells(comparison: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """The columns ``COMPARED`` of each variant, best first."""
+    return [
+        (row["title"], row["map50"], row["map50_95"], f"{row['ms']:.1f}", _verdict(row))
+        for row in comparison["compared"]
+    ]
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    return "chosen" if row["chosen"] else "" if row["within_budget"] else "above the latency budget"
+
+
 def comparison_table(comparison: Mapping[str, Any]) -> str:
     """The comparison as Markdown."""
-    rows = []
-    for row in comparison["compared"]:
-        verdict = "chosen" if row["chosen"] else "" if row["within_budget"] else "above the latency budget"
-        rows.append((row["title"], row["map50"], row["map50_95"], f"{row['ms']:.1f}", verdict))
     refusal = comparison["refusal"]
-    parts = [table(("variant", "mAP50", "mAP50-95", "ms a photo", "verdict"), rows)]
+    parts = [table(COMPARED, comparison_cells(comparison))]
     if refusal:
         parts.append(f"{escape(refusal[0].upper() + refusal[1:])}.")
     return join(*parts) + "\n"

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from hakka.signals import hold_signals
 from hakka.verbs.shared import Verbs, add_verb
 
 # The domain imports none of these packages; they are told which verb was meant.
@@ -40,7 +41,11 @@ def add_verbs(verbs: Verbs) -> None:
 
 
 def hand_over(verb: str, arguments: Sequence[str]) -> int:
-    """Become ``python -m PACKAGE …``: same terminal, same process, so signals and exit codes are its own."""
+    """Become ``python -m PACKAGE …``: same terminal, same process, so signals and exit codes are its own.
+
+    Signals that ask for an end are held: the package releases them when it can answer.
+    """
+    hold_signals()
     sys.stdout.flush()
     sys.stderr.flush()
     module, *first = ELSEWHERE[verb]

@@ -14,6 +14,7 @@ from hakka.detector.variants import (
     list_variants,
     read_comparison,
     settings_of,
+    share_trainings,
     train_params,
 )
 from hakka.errors import InvalidInput
@@ -26,7 +27,7 @@ PARAMS = read_section(TrainParams, "train")
 def test_without_a_list_the_runs_own_settings_are_the_one_variant():
     [variant] = list_variants(PARAMS, "fp32", [])
     assert variant["title"] == ""
-    assert train_params(variant, "cpu") == read_section(TrainParams, "train", device="cpu")
+    assert train_params(variant["training"], "cpu") == read_section(TrainParams, "train", device="cpu")
     assert export_params(variant).precision == "fp32"
 
 
@@ -35,7 +36,8 @@ def test_a_variant_overrides_what_it_names_and_is_called_by_it():
     variants = list_variants(PARAMS, "fp32", entries)
     titles = ["", "imgsz=416", "fliplr=0.5, precision=int8", "weights=yolo26s.pt"]
     assert [variant["title"] for variant in variants] == titles
-    assert train_params(variants[1], "cpu").imgsz == 416
+    assert [variant["training"]["label"] for variant in variants] == [*titles[:2], "fliplr=0.5", titles[3]]
+    assert train_params(variants[1]["training"], "cpu").imgsz == 416
     assert export_params(variants[2]).precision == "int8"
     assert set(settings_of(variants[3])) == set(SETTINGS)
 
@@ -46,8 +48,28 @@ def test_numbers_that_came_back_from_kfp_as_floats_are_the_same_variant():
     assert (
         variant == list_variants(PARAMS, "fp32", [{"imgsz": 320, "learning_rate": 0.0, "augment": {"degrees": 10}}])[0]
     )
-    floats = {key: float(value) if isinstance(value, int) else value for key, value in variant.items()}
-    assert train_params(floats, "cpu") == train_params(variant, "cpu")
+    training = variant["training"]
+    floats = {key: float(value) if isinstance(value, int) else value for key, value in training.items()}
+    assert train_params(floats, "cpu") == train_params(training, "cpu")
+
+
+def test_variants_that_are_trained_alike_have_one_training_and_come_after_those_that_need_another():
+    alike = [
+        {"precision": "int8"},
+        {"imgsz": PARAMS.imgsz},
+        {"seed": 1},
+        {"imgsz": 416, "precision": "int8"},
+        {"imgsz": 416},
+    ]
+    shared = share_trainings(list_variants(PARAMS, "fp32", alike))
+    assert [(variant["title"], variant["training"]["label"]) for variant in shared] == [
+        ("precision=int8", ""),
+        ("seed=1", "seed=1"),
+        ("imgsz=416, precision=int8", "imgsz=416"),
+        (f"imgsz={PARAMS.imgsz}", ""),
+        ("imgsz=416", "imgsz=416"),
+    ]
+    assert (shared[3]["training"], shared[4]["training"]) == (shared[0]["training"], shared[2]["training"])
 
 
 @pytest.mark.parametrize(

@@ -91,11 +91,29 @@ def test_the_look_at_the_images_is_shared_out_over_steps_of_a_size_of_their_own(
 
 def test_the_variants_are_trained_side_by_side_and_one_is_chosen(documents):
     found = tasks(documents[0])
-    assert loops(documents[0])["plan-variants"] == {"parallelismLimit": read_params()["variants"]["at_once"]}
+    assert loops(documents[0])["plan-or-search"] == {"parallelismLimit": read_params()["variants"]["at_once"]}
     collected = found["choose-variant"]["inputs"]["artifacts"]
     assert set(collected) == {"checkpoints", "models", "evaluations"}
     for name in ("decide-promotion", "promote-or-keep", "track-run"):
         assert "train-variants" in found[name]["dependentTasks"]
+
+
+def test_only_a_search_plans_on_a_node_that_can_train(documents):
+    branches = {
+        next(iter(part["dag"]["tasks"])): task["triggerPolicy"]["condition"]
+        for _, task in named_tasks(documents[0])
+        if "triggerPolicy" in task
+        for part in [documents[0]["components"][task["componentRef"]["name"]]]
+    }
+    assert branches["plan-variants"] == "int(inputs.parameter_values['pipelinechannel--trials']) == 0"
+    assert branches["search-variants"] == f"!({branches['plan-variants']})"
+    containers = documents[0]["deploymentSpec"]["executors"]
+    asked = {
+        name
+        for name, executor in containers.items()
+        if "resourceMemoryLimit" in executor["container"].get("resources", {})
+    }
+    assert asked == {"exec-scan-images", "exec-search-variants", "exec-train-detector"}
 
 
 def test_steps_with_data_or_registry_get_the_volume_and_training_gets_shared_memory(documents):
@@ -108,6 +126,7 @@ def test_steps_with_data_or_registry_get_the_volume_and_training_gets_shared_mem
         assert on_cluster[name]["pvcMount"][0]["mountPath"] == "/var/lib/hakka"
         assert {"name": "HAKKA_HOME", "value": "/var/lib/hakka"} in executors[name]["container"]["env"]
     shared_memory = {"medium": "Memory", "mountPath": "/dev/shm", "sizeLimit": "2Gi", "volumeName": "shared-memory"}
-    for name in ("exec-train-detector", "exec-plan-variants"):
-        assert on_cluster[name]["emptyDirMounts"] == [shared_memory]
+    training = {name for name in on_cluster if "emptyDirMounts" in on_cluster[name]}
+    assert training == {"exec-train-detector", "exec-search-variants"}
+    assert all(on_cluster[name]["emptyDirMounts"] == [shared_memory] for name in training)
     assert {executor["container"]["image"] for executor in executors.values()} == {TRAIN_IMAGE}

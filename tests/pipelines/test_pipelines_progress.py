@@ -88,7 +88,7 @@ def test_the_only_shard_goes_by_the_name_of_the_step(progress, seen):
 def train(progress, title):
     say(progress, "Executing task 'train-detector'")
     progress.write("[KFP Executor 2026-01-02 03:04:05,678 INFO]: Got executor_input:\n{\n")
-    progress.write(f'  "variant": {{\n    "imgsz": 64.0,\n    "title": "{title}"\n  }}\n}}\nepoch 1/1: loss 3.0\n')
+    progress.write(f'  "training": {{\n    "imgsz": 64.0,\n    "label": "{title}"\n  }}\n}}\nepoch 1/1: loss 3.0\n')
     say(progress, "Task 'train-detector' finished with status SUCCESS")
 
 
@@ -105,6 +105,19 @@ def test_shards_that_are_reused_are_one_line(progress, seen):
         say(progress, "Task scan-images cache hit (key=0123456789ab); skipping execution.")
     assert seen == ["scan: reused from an earlier run"]
     assert len(progress.steps) == 3
+
+
+def test_an_export_goes_by_the_title_of_the_variant_and_not_by_that_of_its_training(progress, seen):
+    say(progress, "Executing task 'export-detector'")
+    progress.write("[KFP Executor 2026-01-02 03:04:05,678 INFO]: Got executor_input:\n{\n")
+    progress.write('  "training": {\n    "label": "imgsz=64"\n  },\n  "title": "imgsz=64, precision=int8"\n}\n')
+    assert seen == ["export imgsz=64, precision=int8: started"]
+
+
+def test_a_training_that_a_variant_before_it_needed_too_is_none_of_an_earlier_run(progress, seen):
+    train(progress, "imgsz=64")
+    say(progress, "Task train-detector cache hit (key=0123456789ab); skipping execution.")
+    assert seen[-1] == "train: reused"
 
 
 @pytest.mark.parametrize(

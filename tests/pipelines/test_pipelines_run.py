@@ -292,7 +292,7 @@ def test_a_detector_below_the_floor_leaves_the_champion_and_every_body_has_run(f
     before = params.read_text()
     params.write_text(set_floor(before, "0.99"))
     try:
-        code, answer, err = run(house, "--epochs", "1", registry=str(tmp_path / "registry"))
+        code, answer, err = run(house, "--epochs", "1", "--trials", "1", registry=str(tmp_path / "registry"))
     finally:
         params.write_text(before)
     assert code == 1, err
@@ -300,5 +300,6 @@ def test_a_detector_below_the_floor_leaves_the_champion_and_every_body_has_run(f
     assert "does not reach the floor of 0.990" in answer["reason"]
     assert answer["version"] is None
     assert "train: reused from an earlier run" in err
+    assert "train trial 1: started" in err
     ran = {path.name for folder in (run_folder(first[1]), run_folder(answer)) for path in step_folders(folder)}
     assert ran >= {name.replace("_", "-") for name in components.__all__}

@@ -1,4 +1,4 @@
-"""Variants as kfp runs them here: two real trainings, the best is taken, and the gate hears of the other."""
+"""Variants as kfp runs them here: three of two real trainings, the best is taken, and the gate hears of the others."""
 
 import logging
 import warnings
@@ -20,7 +20,8 @@ from pipelines.progress import Progress
 from pipelines.training import Chosen, scan_in_shards, train_variants
 
 ROOT = Path(__file__).resolve().parents[2]
-VARIANTS = [{"imgsz": 256}, {"imgsz": 64}]
+VARIANTS = [{"imgsz": 256}, {"imgsz": 64}, {"imgsz": 64, "precision": "int8"}]
+TITLES = ["imgsz=256", "imgsz=64", "imgsz=64, precision=int8"]
 
 
 @dsl.pipeline(name="training-part")
@@ -76,30 +77,36 @@ def run(work):
 
 @pytest.fixture(scope="module")
 def first(run):
-    """The run of both variants, whatever their speed."""
+    """The run of all variants, whatever their speed."""
     return run(VARIANTS, 0.0)
 
 
-def test_both_are_trained_the_best_is_taken_and_a_budget_refuses_the_slower_without_a_new_training(run, first):
-    chosen, seen, progress = first
+def test_variants_that_differ_in_precision_share_a_training_and_a_model_of_each_is_measured(first):
+    _, seen, progress = first
     steps = Counter((step.name, step.state) for step in progress.steps)
-    for step in ("train", "export", "evaluate"):
-        for title in ("imgsz=256", "imgsz=64"):
-            assert steps[f"{step} {title}", "done"] == 1
-            assert f"{step} {title}: started" in seen
+    for name in [f"train {title}" for title in TITLES[:2]] + [
+        f"{step} {title}" for step in ("export", "evaluate") for title in TITLES
+    ]:
+        assert steps[name, "done"] == 1
+        assert f"{name}: started" in seen
+    assert [steps[f"train {TITLES[2]}", "done"], steps["train", "reused"]] == [0, 1]
+    assert "train: reused" in seen
     assert any(line.startswith("  train imgsz=64: epoch 1/1") for line in seen)
 
+
+def test_the_best_is_taken_and_a_budget_refuses_the_slower_without_a_new_training(run, first):
+    chosen, *_ = first
     comparison = read_json(chosen / "evaluation" / "variants.json")
-    best, other = comparison["compared"]
-    assert {best["title"], other["title"]} == {"imgsz=256", "imgsz=64"}
-    assert best["map50"] >= other["map50"]
+    best, *others = comparison["compared"]
+    assert sorted(row["title"] for row in comparison["compared"]) == TITLES
+    assert all(best["map50"] >= other["map50"] for other in others)
     model = read_json(chosen / "model" / "model.json")
     assert (model["version"], model["imgsz"]) == (best["version"], best["settings"]["imgsz"])
     assert read_json(chosen / "checkpoint" / "train.json")["params"]["imgsz"] == model["imgsz"]
     assert "| imgsz=256 |" in (chosen / "comparison").read_text()
 
-    fast, slow = sorted(comparison["compared"], key=lambda row: row["ms"])
-    chosen, seen, _ = run(VARIANTS, (fast["ms"] + slow["ms"]) / 2)
+    fast, next_fast, _ = sorted(comparison["compared"], key=lambda row: row["ms"])
+    chosen, seen, _ = run(VARIANTS, (fast["ms"] + next_fast["ms"]) / 2)
     assert read_json(chosen / "model" / "model.json")["version"] == fast["version"]
     assert read_json(chosen / "evaluation" / "variants.json")["candidates"] == 1
     for step in ("train", "export", "evaluate"):
@@ -107,15 +114,12 @@ def test_both_are_trained_the_best_is_taken_and_a_budget_refuses_the_slower_with
 
 
 def test_where_no_variant_is_fast_enough_the_gate_keeps_the_champion_and_says_why(first, tmp_path):
-    turns = sorted(first[0].parent.glob("for-loop-*-iteration-*/train-detector"))
+    turns = first[0].parent
     folders = [
-        [turn.parent / step / name for turn in turns]
-        for step, name in (
-            ("train-detector", "checkpoint"),
-            ("export-detector", "model"),
-            ("evaluate-detector", "evaluation"),
-        )
+        list(turns.glob(f"for-loop-*-iteration-*/{output}"))
+        for output in ("train-detector/checkpoint", "export-detector/model", "evaluate-detector/evaluation")
     ]
+    assert [len(found) for found in folders] == [2, 3, 3]
     outs = [tmp_path / name for name in ("checkpoint", "model", "evaluation", "comparison")]
     comparison = choose(*folders, 0.001, outs)
     (tmp_path / "champion").mkdir()
