@@ -8,4 +8,4 @@ cd "$1"/lib/python3.*/site-packages
 # shellcheck disable=SC2086  # the patterns are to be expanded
 rm -rf $unused
 # These wheels come with their symbols, which only a debugger reads.
-find . -regex '\./\(PIL\|pyarrow\|uvloop\|yaml\)/.*\.so.*' -exec strip --strip-unneeded {} +
+find . -regex '\./\(PIL\|httptools\|pyarrow\|uvloop\|yaml\)/.*\.so.*' -exec strip --strip-unneeded {} +

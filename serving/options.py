@@ -21,7 +21,7 @@ MOST_MEGAPIXELS = 178  # Pillow's own limit
 class Options:
     """How to serve: ``model_dir`` wins over the registry's ``channel``; ``log`` None means no prediction log.
 
-    0 leaves the choice: ``threads`` to the CPU limit, ``queue`` to the number of workers, ``batch`` to a measurement.
+    0 leaves the choice: ``threads`` to the CPU limit, ``queue`` to the number of workers, ``batch`` to what wins.
     """
 
     channel: str
@@ -187,7 +187,8 @@ def _add_load_options(parser: argparse.ArgumentParser) -> None:
         type=_batch,
         default="auto",
         metavar="auto|off|N",
-        help="photos in one inference: auto measures at the start whether more than one wins (default: auto)",
+        help="photos in one inference: auto is 1 for a model that takes any shape, else measured at the start "
+        "(default: auto)",
     )
     parser.add_argument(
         "--body-seconds",

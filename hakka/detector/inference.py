@@ -16,8 +16,9 @@ class Plan:
     """What is wanted: ``engine`` by name or ``auto``, ``threads`` cores for inference (0: the engine chooses).
 
     ``streams`` inferences run side by side for callers from as many threads. ``batch`` is the most pictures in one
-    inference, 0 to measure whether more than one wins. A ``precision`` of f32 gives the same boxes on every CPU to the
-    last digit that is shown, ``auto`` the most pictures a second (see ``hakka.detector.engine.choose_precision``).
+    inference; 0 is one for a model that takes any shape, and what a measurement says for another. A ``precision`` of
+    f32 gives the same boxes on every CPU to the last digit that is shown, ``auto`` the most pictures a second (see
+    ``hakka.detector.engine.choose_precision``).
     """
 
     engine: str = "auto"
@@ -71,7 +72,10 @@ def open_inference(folder: Path, size: int, plan: Plan) -> Inference:
         return compiled(batch=batch).runner
 
     batch, why = plan.batch, "set"
-    if not batch:
+    if not batch and narrow.flexible:
+        # A batch takes squares, and a third more work for a photo of 4:3 is more than a batch wins on a CPU.
+        batch, why = 1, "each photo in its own shape"
+    elif not batch:
         batch, why = choose_batch(narrow.runner, compile_batched, size=size, streams=streams, limit=MAX_BATCH)
     if batch > 1:
         # The pictures of a batch have one shape, and a photo's boxes must not depend on how many are in work.

@@ -173,13 +173,13 @@ def test_the_precision_of_this_cpu_moves_boxes_by_little(work):
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_a_photo_that_is_not_square_takes_less_work_but_in_batches(work, engine):
     photo, shapes = np.zeros((60, 80, 3), np.uint8), []
-    for plan in (Plan(engine), Plan(engine, batch=2)):
+    for plan in (Plan(engine), Plan(engine, streams=2, batch=0), Plan(engine, batch=2)):
         detector = load_detector(work / "model", plan)
         run = detector.inference.narrow
         noting = lambda pixels, run=run: shapes.append(pixels.shape) or run(pixels)  # noqa: E731
         detector.inference = replace(detector.inference, narrow=noting)
         detector.detect(photo, alone=False)
-    assert shapes == [(1, 128, 160, 3), (1, 160, 160, 3)]
+    assert shapes == [(1, 128, 160, 3), (1, 128, 160, 3), (1, 160, 160, 3)]
 
 
 def test_a_model_of_an_earlier_release_gets_squares(work, tmp_path):

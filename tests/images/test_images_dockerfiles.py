@@ -76,6 +76,7 @@ def test_an_image_holds_no_pip_and_no_program_that_runs_as_another_user(name, ta
     cleared = [index for index, run in enumerate(own) if "-perm /6000 -exec chmod a-s" in run]
     installed = [index for index, run in enumerate(own) if "apt-get install" in run]
     assert len(removed) == len(cleared) == 1
+    assert "import ensurepip" in own[removed[0]]  # it holds a pip, and makes an environment with one
     assert cleared > installed  # what was installed before is cleared too
 
 
