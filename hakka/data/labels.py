@@ -8,8 +8,9 @@ import numpy as np
 from hakka.boxes import Array
 
 DIGITS = 8  # behind the point: half a unit is 5e-9 of the image side
-_STEP = 4096  # images whose text is in memory at a time
+_STEP = 1024  # images whose text is in memory at a time: made before the helper that writes them runs out of others
 _FOUR = np.frombuffer("".join(f"{i:04}" for i in range(10_000)).encode(), dtype=np.uint32)  # four letters each
+_10_000 = np.uint32(10_000)
 _SHARE = np.dtype([*((name, np.uint8) for name in ("before", "whole", "point")), ("high", "u4"), ("low", "u4")])
 
 
@@ -38,7 +39,9 @@ def _format_lines(boxes: Array) -> tuple[bytes, Array]:
         lengths -= is_blank
     shares = lines["shares"]
     shares["before"], shares["point"], lines["end"] = ord(" "), ord("."), ord("\n")
-    high, low = np.divmod(np.rint(boxes[:, 1:] * 10**DIGITS).astype(np.uint32), np.uint32(10**4))
-    whole, high = np.divmod(high, np.uint32(10**4))
-    shares["whole"], shares["high"], shares["low"] = ord("0") + whole, _FOUR[high], _FOUR[low]
+    units = np.rint(boxes[:, 1:] * 10**DIGITS).astype(np.uint32)
+    upper = units // _10_000
+    whole = upper // _10_000
+    shares["whole"] = ord("0") + whole
+    shares["high"], shares["low"] = _FOUR[upper - whole * _10_000], _FOUR[units - upper * _10_000]
     return lines.tobytes().replace(b"\0", b""), np.concatenate([[0], np.cumsum(lengths)])

@@ -65,14 +65,15 @@ def _place(images: Sequence[SourceImage], scans: Sequence[Scan]) -> tuple[Array,
     starts = np.concatenate([[0], counts.cumsum()]).tolist()
     of_box = np.repeat(np.arange(len(images)), counts)
     sides = np.array([[scan.width for scan in scans], [scan.height for scan in scans]], dtype=float)
-    frames = np.concatenate([sides, sides])[:, of_box]
+    frames = np.repeat(np.concatenate([sides, sides]), counts, axis=1)
     boxes = np.concatenate([image.boxes for image in images])
     corners = np.ascontiguousarray(boxes.T[1:])  # a row for each side is what numpy is fast at
     for i, (image, scan) in enumerate(zip(images, scans, strict=True)):
-        rows = slice(starts[i], starts[i + 1])
         if image.unit == "shares":
+            rows = slice(starts[i], starts[i + 1])
             corners[:, rows] *= frames[:, rows]
         elif image.size is not None and image.size != (scan.width, scan.height):
+            rows = slice(starts[i], starts[i + 1])
             corners[:, rows] = turn(corners[:, rows].T, scan.orientation, scan.height, scan.width).T
     clipped = np.clip(corners, 0, frames)
     visible = (clipped[2:] - clipped[:2]).min(axis=0, initial=np.inf)
@@ -86,7 +87,9 @@ def _place(images: Sequence[SourceImage], scans: Sequence[Scan]) -> tuple[Array,
             _tell(image.image, place, *(of[:, row] for of in (corners, clipped, frames)), gone=bool(gone[row]))
         )
     boxes[:, 1:] = xyxy_to_cxcywh(clipped.T, frames[0], frames[1])
-    return boxes[~gone], np.bincount(of_box[~gone], minlength=len(images)), findings
+    if gone.any():
+        boxes, counts = boxes[~gone], np.bincount(of_box[~gone], minlength=len(images))
+    return boxes, counts, findings
 
 
 def _tell(image: str, place: int, was: Array, became: Array, frame: Array, *, gone: bool) -> Finding:

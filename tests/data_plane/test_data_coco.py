@@ -19,6 +19,7 @@ from hakka.data.convert import convert
 from hakka.data.dataset import Dataset, load_dataset
 from hakka.data.formats import coco as coco_reader
 from hakka.data.formats import coco_boxes, read_annotations
+from hakka.data.formats.coco_table import read_alike, tabulate
 from hakka.data.formats.json_lists import read_document
 from hakka.data.scan import scan_images
 from hakka.data.split import SplitParams
@@ -505,6 +506,18 @@ def test_column_by_column_one_by_one_and_in_pieces_are_the_same(three_images, im
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(coco_reader, "read_document", partial(read_document, small=0, block=max(block, longest // 8)))
         assert _account(three_images) == expected
+
+
+SIDE = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**30), 10**30)
+
+
+@given(st.lists(st.tuples(SIDE, SIDE, SIDE, SIDE), min_size=1, max_size=20))
+def test_numbers_read_from_their_text_are_those_of_python_to_the_last_bit(boxes):
+    elements = [{"id": i, "image_id": 1, "category_id": 1, "bbox": box} for i, box in enumerate(boxes)]
+    expected = [[float(side) for side in box] for box in boxes]
+    text = json.dumps(elements)
+    for table in (read_alike(text.encode()).table, tabulate(json.loads(text))):
+        assert table.boxes.tobytes() == np.array(expected).tobytes()
 
 
 PLAIN = '{"id": %d, "image_id": 1, "category_id": 10, "bbox": [1, 1, 9, 9], "note": %s}'

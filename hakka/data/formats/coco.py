@@ -127,10 +127,11 @@ class _Reader:
             self._note(f"{printable(name)}: passed over: {reason}")
 
     def refuse_unlisted(self) -> None:
-        for name in self.listing.images:
-            if name not in self._taken.places:
-                self.images_found += 1
-                self.findings.append(refuse_image(printable(name), "no annotation file lists this image", 0))
+        # nearly all files are listed: whether they are images need only be asked of the rest
+        unlisted = tuple(name for name in self.listing.files if name not in self._taken.places)
+        for name in Listing(self.listing.source, unlisted).images:
+            self.images_found += 1
+            self.findings.append(refuse_image(printable(name), "no annotation file lists this image", 0))
 
     def _note(self, reason: str) -> None:
         self.findings.append(Finding("note", None, None, reason))

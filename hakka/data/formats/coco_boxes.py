@@ -194,11 +194,11 @@ class _Lookup:
     """The whole numbers that whole numbers stand for, for many at once."""
 
     def __init__(self, numbers: Mapping[Key, int | str]) -> None:
-        pairs = sorted(
-            (key, value) for key, value in numbers.items() if isinstance(key, int) and isinstance(value, int)
-        )
-        self._keys = np.array([key for key, _ in pairs] or [0], dtype=np.int64)
-        self._values = np.array([value for _, value in pairs] or [-1], dtype=np.int32)
+        whole = {key: value for key, value in numbers.items() if isinstance(key, int) and isinstance(value, int)}
+        keys = np.array([*whole] or [0], dtype=np.int64)
+        values = np.array([*whole.values()] or [-1], dtype=np.int32)
+        order = np.argsort(keys)
+        self._keys, self._values = keys[order], values[order]
         self._first, last = int(self._keys[0]), int(self._keys[-1])
         self._dense: Array | None = None  # the value of each number from the first key on, and -1 behind the last one
         if last - self._first < _SPARSEST * len(self._keys):

@@ -47,10 +47,11 @@ def parse_in_pieces(
 
 def _cut(text: bytes, start: int, end: int, size: int) -> Iterator[bytes]:
     """The pieces; the commas between them are left out."""
+    view = memoryview(text)  # a slice of it is no copy
     while comma := _COMMA.search(text, start + size, end):
-        yield b"[%b]" % text[start : comma.start() + 1]
+        yield b"".join((b"[", view[start : comma.start() + 1], b"]"))
         start = comma.end()
-    yield b"[%b]" % text[start:end]
+    yield b"".join((b"[", view[start:end], b"]"))
 
 
 def _read(pieces: Iterator[bytes], read: Callable[[bytes], Sized | None], room: int) -> Iterator[Sized]:
