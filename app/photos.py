@@ -15,6 +15,7 @@ ENDINGS = ("jpg", "jpeg", "png", "webp")
 UPLOAD_MB = 23  # base64 makes 4/3 of it, which still fits the endpoint's 32 MiB
 SHOWN_SIDE = 1280
 SAMPLES_SHOWN = 3
+SAMPLE_WIDTH = 112  # three side by side fit a phone; columns are at least 128 wide and would be cut off there
 _APP = Path(__file__).resolve().parent
 
 
@@ -92,8 +93,9 @@ def _show_samples() -> None:
     if not samples:
         return
     st.markdown(":small[Or try a sample photo]")
-    for column, path in zip(st.columns(SAMPLES_SHOWN, gap="small", wrap=False), samples, strict=False):
-        with column:
+    row = st.container(horizontal=True, gap="small")  # goes on in another line where there is no room
+    for path in samples:
+        with row.container(width=SAMPLE_WIDTH):
             st.image(_thumbnail(path), width="stretch")
             st.button("Try", key=f"sample {path.name}", on_click=_keep_sample, args=(path,), width="stretch")
 

@@ -274,13 +274,15 @@ def collect_run(sources: Sources, version: str, origin: Mapping[str, str]) -> di
     converted = read_json(sources.dataset / "report.json")
     validation = read_json(sources.validation / "report.json")
     verdict = read_json(sources.decision / "decision.json")
+    dataset = _without(read_json(sources.dataset / "dataset.json"), "names")
     training, speed = sources.training / "train.json", sources.evaluation / "speed.json"
     return {
         "format": 1,
         **origin,
-        "dataset": _without(read_json(sources.dataset / "dataset.json"), "names"),
+        "dataset": dataset,
         "counts": count_entries(converted),
-        "validation": {key: validation[key] for key in ("passed", "errors", "warnings")},
+        "kept_splits": find_kept(converted, dataset.get("earlier", "")),
+        "validation": summarize_checks(validation),
         "training": read_json(training) if training.is_file() else {},
         "model": _without(read_json(sources.model / "model.json"), "names"),
         "metrics": read_json(sources.evaluation / "metrics.json"),
@@ -309,6 +311,26 @@ def count_entries(converted: Mapping[str, Any]) -> dict[str, int]:
         "refused": images["refused"] + boxes["refused"],
         "refused_images": images["refused"],
         "refused_boxes": boxes["refused"],
+    }
+
+
+def find_kept(converted: Mapping[str, Any], earlier: str) -> str:
+    """The sentence of a conversion report on the photos that keep the split of the dataset ``earlier``, a digest.
+
+    Empty where there was no earlier dataset.
+    """
+    notes = (item["reason"] for item in converted.get("findings", ()) if item["kind"] == "note")
+    return next((note for note in notes if earlier and f"earlier dataset {earlier[:12]}" in note), "")
+
+
+def summarize_checks(validation: Mapping[str, Any]) -> dict[str, Any]:
+    """What a validation came to: whether it passed, how many checks were ``run``, and those that ``warned`` by name."""
+    checks = validation["checks"]
+    warned = [check["name"] for check in checks if check["severity"] == "warning" and not check["passed"]]
+    return {
+        **{key: validation[key] for key in ("passed", "errors", "warnings")},
+        "run": sum(not check["skipped"] for check in checks),
+        "warned": warned,
     }
 
 

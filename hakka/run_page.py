@@ -25,14 +25,35 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     from hakka.detector.impact import impact_sentence
 
     counts, metrics = record["counts"], record["metrics"]
-    refused = f"refused {counts['refused_images']} images, {counts['refused_boxes']} boxes"
+    used = f"{_images(counts['images'])}, {_boxes(counts['boxes'])} ({counts['clipped']} clipped)"
+    refused = f"refused {_images(counts['refused_images'])}, {_boxes(counts['refused_boxes'])}"
     return [
-        ("data", f"{counts['images']} images, {counts['boxes']} boxes ({counts['clipped']} clipped); {refused}"),
+        ("data", f"{used}; {refused}"),
         ("detector", f"mAP50 {metrics['map50']:.3f}, mAP50-95 {metrics['map50_95']:.3f} on the test images"),
+        *([("splits", record["kept_splits"])] if record.get("kept_splits") else []),
+        ("checks", _checks(record["validation"])),
         ("gate", f"{record['decision']}: {record['reason']}"),
         *([("recipes", impact_sentence(record["impact"]))] if record.get("impact") else []),
         ("champion", record["version"] or "none"),
     ]
+
+
+def _checks(validation: Mapping[str, Any]) -> str:
+    """How many data checks ran, and which of them warned."""
+    names = f": {', '.join(validation['warned'])}" if validation["warned"] else ""
+    return f"{validation['run']} run, {_count(validation['warnings'], 'warning', 'warnings')}{names}"
+
+
+def _images(number: int) -> str:
+    return _count(number, "image", "images")
+
+
+def _boxes(number: int) -> str:
+    return _count(number, "box", "boxes")
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _comparison(record: Mapping[str, Any]) -> Mapping[str, Any]:

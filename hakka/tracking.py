@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import site
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from hakka.errors import InvalidInput, Unavailable
 from hakka.files import read_json, write_json
@@ -35,6 +38,9 @@ HOOKS = (
 # Without this an offline session waits ten seconds for a reporter process that never answers.
 OFFLINE_CONFIG = "sdk { development { report_use_subprocess: false } }\n"
 INHERITED = ("TASK_ID", "PROC_MASTER_ID")
+# The server's line in ClearML's configuration, as clearml-init writes it.
+API_SERVER = re.compile(r"""^\s*(?:api\.)?"?api_server"?\s*[:=]\s*"?([^"\s,#]+)""", re.MULTILINE)
+REACH_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -218,15 +224,16 @@ def mirror_run(record: RunRecord, offline_dir: Path, *, timeout: float = 120.0) 
     """Mirror a finished run into ClearML: on its server if one is configured, else as ``offline_dir/<name>.zip``.
 
     Gives ``{"task": id | None, "session": path of the zip | None, "mode": "online"|"offline", "warning": str | None}``.
-    A server that does not answer in ``timeout`` seconds leads to an offline session. Never raises: what went wrong is
-    logged as one warning and returned.
+    A server that cannot be reached, or does not answer in ``timeout`` seconds, leads to an offline session. Never
+    raises: what went wrong is logged as one warning and returned.
     """
     online = _is_configured(os.environ)
     answer: dict[str, Any] = {"task": None, "session": None, "mode": "online" if online else "offline", "warning": None}
     try:
         offline_dir.mkdir(parents=True, exist_ok=True)
         if online:
-            answer |= _try_mirror(record, offline_dir, timeout, offline=False)
+            away = _find_away(os.environ)
+            answer |= {"warning": away} if away else _try_mirror(record, offline_dir, timeout, offline=False)
         if not answer["task"]:
             reached = answer["warning"]
             answer |= {"mode": "offline", "warning": None} | _try_mirror(record, offline_dir, timeout, offline=True)
@@ -249,6 +256,8 @@ def import_session(session: Path, *, timeout: float = 600.0) -> str:
         raise InvalidInput(f"{session}: no such ClearML session")
     if not _is_configured(os.environ):
         raise InvalidInput("no ClearML server is configured: run clearml-init, or set CLEARML_API_HOST and its keys")
+    if away := _find_away(os.environ):
+        raise Unavailable(f"{session}: {away}")
     with tempfile.TemporaryDirectory(prefix=".import-", dir=session.parent) as name:
         scratch = Path(name)
         write_json(scratch / "record.json", {"session": str(session.absolute())})
@@ -262,10 +271,37 @@ def import_session(session: Path, *, timeout: float = 600.0) -> str:
 def _is_configured(environ: Mapping[str, str]) -> bool:
     if environ.get("CLEARML_OFFLINE_MODE", "").lower() in ("1", "true", "yes", "on"):
         return False
-    config = Path(environ.get("CLEARML_CONFIG_FILE") or "~/clearml.conf").expanduser()
-    return config.is_file() or any(
+    return _config_file(environ).is_file() or any(
         environ.get(f"CLEARML_{name}") for name in ("API_HOST", "API_ACCESS_KEY", "AUTH_TOKEN")
     )
+
+
+def _config_file(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("CLEARML_CONFIG_FILE") or "~/clearml.conf").expanduser()
+
+
+def _find_away(environ: Mapping[str, str]) -> str:
+    """Why no connection to the configured server can be made; empty where one can, or where only ClearML can tell.
+
+    ClearML itself tries again for minutes. It is left to judge a server that is slow, behind a proxy or unnamed.
+    """
+    address = environ.get("CLEARML_API_HOST", "")
+    try:
+        if not address and (config := _config_file(environ)).is_file():
+            address = next(iter(API_SERVER.findall(config.read_text())[-1:]), "")
+        parts = urlsplit(address)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except (OSError, ValueError):
+        return ""
+    if not parts.hostname or port is None or (parts.scheme in getproxies() and not proxy_bypass(parts.hostname)):
+        return ""
+    try:
+        socket.create_connection((parts.hostname, port), REACH_SECONDS).close()
+    except TimeoutError:
+        return ""
+    except OSError as error:
+        return f"ClearML server: nobody answers at {parts.hostname}:{port}: {error.strerror or error}"
+    return ""
 
 
 def _try_mirror(record: RunRecord, offline_dir: Path, timeout: float, *, offline: bool) -> dict[str, Any]:

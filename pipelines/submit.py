@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from hakka.data.findings import short
 from hakka.detector.search import check_plan
 from hakka.detector.train import TrainParams
 from hakka.detector.variants import VariantParams
@@ -144,13 +145,16 @@ def read_list(text: str, place: str) -> list[Any]:
     Raises:
         InvalidInput: neither holds a list.
     """
-    rule = f"{place}: must be a list, or a JSON or YAML file with one, got {text!r}"
+    rule = f"{place}: must be a list, or a JSON or YAML file with one, got {short(text)}"
     path = Path(text).expanduser()
     try:
-        value = yaml.safe_load(path.read_text() if path.suffix in (".json", ".yaml", ".yml") else text)
+        content = path.read_text() if path.suffix in (".json", ".yaml", ".yml") else text
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content)):
+            raise InvalidInput(f"{rule}: anchors and aliases (& and *) are not allowed")  # some stand for billions
+        value = yaml.safe_load(content)
     except OSError as error:
         raise InvalidInput(f"{rule}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, ValueError, RecursionError):  # no YAML, no UTF-8, a number without end, too deep
         raise InvalidInput(rule) from None
     if not isinstance(value, list):
         raise InvalidInput(rule)

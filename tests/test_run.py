@@ -3,14 +3,27 @@
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from hakka.data.convert import convert
+from hakka.data.sample import write_sample
 from hakka.errors import InvalidInput
 from hakka.run import Sources, collect_run, figures, lineage, new_run_id, track
 from hakka.run_page import render_run, summarize_run
 
+TOLD = {"about": "", "origin": "", "note": "", "findings": []}
+CHECKS = [
+    {"name": name, "severity": severity, "passed": passed, "skipped": skipped} | TOLD
+    for name, severity, passed, skipped in (
+        ("images open", "error", True, False),
+        ("classes are <balanced>", "warning", False, False),
+        ("classes have boxes", "warning", True, False),
+        ("like the last version", "warning", True, True),
+    )
+]
 ORIGIN = {"data": "/photos", "data_revision": "r1", "run": "run-1"}
 
 
@@ -24,7 +37,7 @@ def sources(tmp_path):
     files = {
         "dataset/report.json": counts,
         "dataset/dataset.json": {"digest": "d", "names": ["apple"], "classes": 1},
-        "validation/report.json": {"passed": True, "errors": 0, "warnings": 1, "checks": []},
+        "validation/report.json": {"passed": True, "errors": 0, "warnings": 1, "checks": CHECKS},
         "training/train.json": {"epochs": 3},
         "model/model.json": {"precision": "fp32", "names": ["apple"]},
         "evaluation/metrics.json": {"map50": 0.5, "map50_95": 0.25, "per_class": {}},
@@ -64,17 +77,34 @@ def test_a_record_counts_what_was_used_and_what_was_refused(sources):
     assert "names" not in record["dataset"]
 
 
-def test_a_summary_is_four_lines_for_a_person(sources):
+def test_a_summary_is_five_lines_for_a_person(sources):
     assert summarize_run(collect_run(sources, "0123456789ab", ORIGIN)).splitlines() == [
-        "data      4 images, 7 boxes (2 clipped); refused 1 images, 2 boxes",
+        "data      4 images, 7 boxes (2 clipped); refused 1 image, 2 boxes",
         "detector  mAP50 0.500, mAP50-95 0.250 on the test images",
+        "checks    3 run, 1 warning: classes are <balanced>",
         "gate      keep: a <loss> is possible",
         "champion  0123456789ab",
     ]
 
 
 def test_a_page_escapes_what_it_shows(sources, tmp_path):
-    assert "a &lt;loss&gt; is possible" in render_run(collect_run(sources, "", ORIGIN), tmp_path)
+    page = render_run(collect_run(sources, "", ORIGIN), tmp_path)
+    assert "a &lt;loss&gt; is possible" in page
+    assert "<th>checks</th><td>3 run, 1 warning: classes are &lt;balanced&gt;</td>" in page
+
+
+def test_splits_that_an_earlier_dataset_gave_are_told(sources, tmp_path):
+    """By the sentence of a real conversion, whatever other notes there are."""
+    write_sample(tmp_path / "photos", images=12)
+    first = convert(tmp_path / "photos", tmp_path / "first")
+    record = collect_run(replace(sources, dataset=tmp_path / "first"), "", ORIGIN)
+    assert (record["kept_splits"], "splits" in summarize_run(record)) == ("", False)
+
+    convert(tmp_path / "photos", tmp_path / "second", earlier=tmp_path / "first")
+    record = collect_run(replace(sources, dataset=tmp_path / "second"), "", ORIGIN)
+    line = summarize_run(record).splitlines()[2]
+    assert line.startswith(f"splits    {first['images']['converted']} photos keep the split of the earlier dataset ")
+    assert f"<th>splits</th><td>{line[10:]}</td>" in render_run(record, tmp_path)
 
 
 def test_variants_are_a_line_each_in_the_summary_and_a_table_on_the_page(sources, tmp_path):
@@ -90,7 +120,7 @@ def test_variants_are_a_line_each_in_the_summary_and_a_table_on_the_page(sources
         "detector  mAP50 0.500, mAP50-95 0.250 on the test images",
         "variant   <b>: mAP50 0.500, mAP50-95 0.250, 4.1 ms a photo, chosen",
         "variant   imgsz=64: mAP50 0.400, mAP50-95 0.250, 12.0 ms a photo",
-        "gate      keep: a <loss> is possible",
+        "checks    3 run, 1 warning: classes are <balanced>",
     ]
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", render_run(record, tmp_path).split("<h2>Variants</h2>")[1])
     assert cells == ["&lt;b&gt;", "0.500", "0.250", "4.1", "chosen", "imgsz=64", "0.400", "0.250", "12.0", ""]

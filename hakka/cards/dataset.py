@@ -59,11 +59,11 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _counts(conversion: Record) -> str:
-    columns = ("found", "converted", "clipped", "refused")
+    columns = ("found", "converted", "clipped", "refused", "dropped")
     rows = [
         (what, *(conversion[what].get(name) for name in columns)) for what in ("images", "boxes") if what in conversion
     ]
-    return table(("", "found", "converted", "of these clipped", "refused"), rows)
+    return table(("", "found", "converted", "of these clipped", "refused", "dropped"), rows)
 
 
 def _splits(dataset: Record, splits: Record) -> list[str]:
@@ -116,11 +116,11 @@ def _drift(checks: Sequence[Record]) -> str:
 
 
 def _faults(conversion: Record, checks: Sequence[Record]) -> list[str]:
-    """What was refused or clipped, and what the checks found, the first of each."""
-    changed = [item["reason"] for item in conversion.get("findings") or [] if item["kind"] in ("refused", "clipped")]
+    """What was refused, dropped or clipped, and what the checks found, the first of each."""
+    changed = [item["reason"] for item in conversion.get("findings") or [] if item["kind"] != "note"]
     parts = []
     if changed:
-        parts += ["Refused or clipped:", sentences(changed, "the conversion's report.json")]
+        parts += ["Refused, dropped or clipped:", sentences(changed, "the conversion's report.json")]
     for check in checks:
         if not check["passed"] and check["name"] not in TOLD:
             found = [finding["reason"] for finding in check["findings"]]

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from hakka.boxes import Array
-from hakka.data.findings import Finding, is_text, refuse_box, short
+from hakka.data.findings import Finding, Kind, is_text, short
 from hakka.data.formats.annotations import Annotations, SourceImage
 from hakka.data.name_advice import Adviser
 from hakka.errors import InvalidInput
@@ -85,8 +85,8 @@ def apply_class_map(annotations: Annotations, class_map: ClassMap | None) -> Ann
     names += [name for name in dict.fromkeys(targets.values()) if name not in class_map.aliases and name != _DROPPED]
     places = {name: i for i, name in enumerate(names)}
     table = np.array([places.get(targets[name], -1) for name in annotations.names], dtype=np.intp)
-    images, refused = _relabel(annotations, table, reasons)
-    findings = (*annotations.findings, *(_note(text) for text in matcher.notes), *refused)
+    images, left_out = _relabel(annotations, table, reasons, Path(class_map.file).name)
+    findings = (*annotations.findings, *(_note(text) for text in matcher.notes), *left_out)
     return replace(annotations, names=tuple(names), images=images, findings=findings)
 
 
@@ -108,7 +108,7 @@ class _Matcher:
         self.adviser = Adviser([name for name in names if name not in self.exact], class_map.names)
 
     def match(self) -> tuple[dict[str, str], dict[str, str]]:
-        """Source name → target name ("" for a class whose boxes are refused), and the reasons of the latter."""
+        """Source name → target name ("" for a class whose boxes are left out), and the reasons for those refused."""
         targets: dict[str, str] = {}
         reasons: dict[str, str] = {}
         for name in self.names:
@@ -117,13 +117,12 @@ class _Matcher:
                 target = self._match_similar(name)
             if target is None:
                 target = _DROPPED if self.map.unmapped == "refuse" else name
-                reasons[name] = f"the class {short(name)} is not in {Path(self.map.file).name}"
+                if target == _DROPPED:
+                    reasons[name] = f"the class {short(name)} is not in {Path(self.map.file).name}"
                 self.notes.append(self._unmapped_note(name))
-            elif target == _DROPPED:
-                reasons[name] = f"the class {short(name)} is dropped by {Path(self.map.file).name}"
             targets[name] = target
         self._note_unused()
-        return targets, {name: reason for name, reason in reasons.items() if targets[name] == _DROPPED}
+        return targets, reasons
 
     def _note_unused(self) -> None:
         """Say which aliases and dropped names stand for no class of the data: they may be misspelt in the file."""
@@ -156,9 +155,12 @@ class _Matcher:
 
 
 def _relabel(
-    annotations: Annotations, table: Array, reasons: Mapping[str, str]
+    annotations: Annotations, table: Array, reasons: Mapping[str, str], file: str
 ) -> tuple[tuple[SourceImage, ...], list[Finding]]:
-    """The images with their class column looked up in ``table``; a box that gets -1 becomes a finding."""
+    """The images with their class column looked up in ``table``.
+
+    A box that gets -1 becomes a finding: refused if ``reasons`` has its class, else dropped.
+    """
     if not annotations.images or np.array_equal(table, np.arange(len(table))):
         return annotations.images, []
     boxes = np.concatenate([image.boxes for image in annotations.images])
@@ -167,20 +169,22 @@ def _relabel(
     ends = np.cumsum([len(image.boxes) for image in annotations.images])
     losers = set(np.searchsorted(ends, np.flatnonzero(boxes[:, 0] < 0), side="right").tolist())
     images: list[SourceImage] = []
-    refused: list[Finding] = []
+    left_out: list[Finding] = []
     start = 0
     for i, (image, end) in enumerate(zip(annotations.images, ends.tolist(), strict=True)):
         own, places = boxes[start:end], image.places
         if i in losers:
             for place, label in zip(places, labels[start:end].tolist(), strict=True):
+                name = annotations.names[label]
                 if table[label] < 0:
-                    reason = f"box {place}: {reasons[annotations.names[label]]}"
-                    refused.append(refuse_box(image.image, int(place), reason))
+                    kind: Kind = "refused" if name in reasons else "dropped"
+                    reason = reasons.get(name, f"the class {short(name)} is dropped by {file}")
+                    left_out.append(Finding(kind, image.image, int(place), f"box {place}: {reason}", boxes=1))
             kept = own[:, 0] >= 0
             own, places = own[kept], tuple(place for place, keep in zip(places, kept, strict=True) if keep)
         images.append(replace(image, boxes=own, places=places))
         start = end
-    return tuple(images), refused
+    return tuple(images), left_out
 
 
 def normalise(name: str) -> str:

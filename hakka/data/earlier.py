@@ -5,13 +5,17 @@ dataset what a later one needs (``<its digest>/``): ``dataset.json`` and the ind
 """
 
 import hashlib
+import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from hakka.data.dataset import load_dataset
-from hakka.data.split import SplitParams
+from hakka.data.findings import short
+from hakka.data.split import SPLITS, SplitParams
+from hakka.errors import InvalidInput
 from hakka.files import read_json, whole_folder, write_json
 
 _KEPT = ("dataset.json", "index.jsonl")
@@ -29,9 +33,13 @@ def read_earlier(dataset: Path) -> Earlier:
     """The splits of a dataset folder; neither its photos nor its labels need to be there any more.
 
     Raises:
-        InvalidInput: the folder is no dataset.
+        InvalidInput: the folder is no dataset, or its index is not whole.
     """
     loaded = load_dataset(dataset)
+    wanted, found = read_json(dataset / "dataset.json").get("images"), {s: len(loaded.split(s)) for s in SPLITS}
+    if wanted != found:
+        place = dataset / "index.jsonl"
+        raise InvalidInput(f"{place}: must have the images that dataset.json counts, {short(wanted)}, got {found}")
     return Earlier(loaded.digest, {entry.sha256: entry.split for entry in loaded.entries})
 
 
@@ -49,9 +57,15 @@ def find_earlier(accepted: Path, data: str, revision: str, params: SplitParams) 
     if params.keep_source or not record_file.is_file():
         return ""
     record = read_json(record_file)
-    if record["split"] != params.about():
-        return ""
-    return str(record["earlier"] if record["revision"] == revision else record["dataset"])
+    with suppress(KeyError, TypeError):
+        if record["split"] != params.about():
+            return ""
+        digest = record["earlier"] if record["revision"] == revision else record["dataset"]
+        if digest == "":
+            return ""
+        if re.fullmatch(r"[0-9a-f]{64}", digest) and (accepted / digest / "dataset.json").is_file():
+            return str(digest)
+    raise InvalidInput(f"{record_file}: this record of the accepted data is damaged; without it the splits begin anew")
 
 
 def remember_dataset(dataset: Path, accepted: Path, data: str, revision: str) -> None:

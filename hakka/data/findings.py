@@ -4,15 +4,16 @@ import reprlib
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeGuard
 
-Kind = Literal["refused", "clipped", "note"]
+Kind = Literal["refused", "dropped", "clipped", "note"]
 
 
 @dataclass(frozen=True)
 class Finding:
     """One sentence about one thing.
 
-    ``refused`` and ``clipped`` are about ``boxes`` boxes each (an image that is refused takes its boxes with it), so
-    that the sums over all findings are the counts of the report; a ``note`` counts nothing.
+    ``refused``, ``dropped`` (left out as the user wishes) and ``clipped`` are about ``boxes`` boxes each (an image that
+    is refused takes its boxes with it), so that the sums over all findings are the counts of the report; a ``note``
+    counts nothing.
     """
 
     kind: Kind

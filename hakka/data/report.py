@@ -42,6 +42,7 @@ def make_report(
             "converted": sum(entry.boxes for entry in entries),
             "clipped": sum(finding.boxes for finding in findings if finding.kind == "clipped"),
             "refused": sum(finding.boxes for finding in refused),
+            "dropped": sum(finding.boxes for finding in findings if finding.kind == "dropped"),
         },
         "splits": splits,
         "classes": {name: sum(split["classes"][name] for split in splits.values()) for name in annotations.names},
@@ -49,7 +50,7 @@ def make_report(
     }
     for what in ("images", "boxes"):
         counts = report[what]
-        if counts["converted"] + counts["refused"] != counts["found"]:
+        if counts["converted"] + counts["refused"] + counts.get("dropped", 0) != counts["found"]:
             raise RuntimeError(f"the {what} of the report do not add up: {counts}")
     return report
 
@@ -62,10 +63,10 @@ def render_report(report: dict[str, Any], sheet: Sheet) -> str:
     body = [
         paragraph(f"Read as {report['format']} from {', '.join(files[:FILES])}{more}."),
         table(
-            ["", "found", "converted", "of these clipped", "refused"],
+            ["", "found", "converted", "of these clipped", "refused", "dropped"],
             [
-                ["images", images["found"], images["converted"], None, images["refused"]],
-                ["boxes", boxes["found"], boxes["converted"], boxes["clipped"], boxes["refused"]],
+                ["images", images["found"], images["converted"], None, images["refused"], None],
+                ["boxes", *(boxes[key] for key in ("found", "converted", "clipped", "refused", "dropped"))],
             ],
         ),
         heading("Splits"),

@@ -10,6 +10,7 @@ from hakka.files import canonical_json, read_json, sha256_file
 FORMAT = 1
 SERVED_FILES = ("model.bin", "model.onnx", "model.xml", "weights.safetensors")
 DEFAULT_CONFIDENCE = 0.25
+MOST_PIXELS = 8192  # of a side of the input; far more than any detector's
 DEFAULT_IOU = 0.5  # lower than the 0.7 of benchmarks: two boxes on one thing look wrong to a person
 
 
@@ -54,8 +55,12 @@ def read_model_info(folder: Path, *, verify: bool = True) -> ModelInfo:
             stride=int(raw["stride"]) if "stride" in raw else None,
             raw=raw,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InvalidInput(f"{path}: not a model record: {error!r}") from None
+    if not 1 <= info.imgsz <= MOST_PIXELS:
+        raise InvalidInput(f"{path}: imgsz must be from 1 to {MOST_PIXELS}, got {info.imgsz}")
+    if info.stride is not None and (info.stride < 1 or info.imgsz % info.stride):
+        raise InvalidInput(f"{path}: stride must divide the imgsz of {info.imgsz}, got {info.stride}")
     if verify:
         _verify_files(folder, raw["files"], info)
     return info

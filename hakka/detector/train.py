@@ -1,6 +1,7 @@
 """Training: a converted dataset and starting weights in, a checkpoint out."""
 
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hakka.data.dataset import Dataset, load_dataset, materialize
+from hakka.data.findings import short
 from hakka.detector.checkpoint import save_checkpoint
 from hakka.detector.snapshots import Snapshots
 from hakka.detector.torch_compat import load_ultralytics
@@ -72,9 +74,10 @@ class TrainParams:
         if not 0 <= self.mosaic <= 1:
             raise InvalidInput(f"train.mosaic must be from 0 to 1, got {self.mosaic}")
         for name, value in self.augment.items():
-            if name not in AUGMENTATIONS or isinstance(value, bool) or not isinstance(value, int | float):
+            is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            if name not in AUGMENTATIONS or not is_number:
                 known = ", ".join(sorted(AUGMENTATIONS))
-                raise InvalidInput(f"train.augment maps {known} to numbers, got {name}: {value!r}")
+                raise InvalidInput(f"train.augment maps {known} to numbers, got {short(name)}: {short(value)}")
 
 
 def train(dataset: Path, root: Path, out: Path, params: TrainParams) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hakka.cards.markdown import escape, join, table
+from hakka.data.findings import is_text, short
 from hakka.detector.export import PRECISIONS, ExportParams
 from hakka.detector.train import TrainParams
 from hakka.errors import InvalidInput
@@ -50,7 +51,7 @@ def list_variants(own: TrainParams, precision: str, settings: Any) -> list[Varia
             or two variants are the same.
     """
     if not isinstance(settings, list):
-        raise InvalidInput(f"variants must be a list of mappings, got {settings!r}")
+        raise InvalidInput(f"variants must be a list of mappings, got {short(settings)}")
     variants: list[Variant] = []
     for number, entry in enumerate(settings or [{}], 1):
         variant = _override(own, precision, entry, f"variants, entry {number}")
@@ -62,14 +63,14 @@ def list_variants(own: TrainParams, precision: str, settings: Any) -> list[Varia
 
 def _override(own: TrainParams, precision: str, entry: Any, place: str) -> Variant:
     if not isinstance(entry, Mapping):
-        raise InvalidInput(f"{place}: must be a mapping of settings, got {entry!r}")
+        raise InvalidInput(f"{place}: must be a mapping of settings, got {short(entry)}")
     if unknown := [key for key in entry if key not in SETTINGS]:
-        raise InvalidInput(f"{place}: {unknown[0]!r} is not a setting; known are {', '.join(SETTINGS)}")
+        raise InvalidInput(f"{place}: {short(unknown[0])} is not a setting; known are {', '.join(SETTINGS)}")
     kinds = {part.name: part.type for part in fields(TrainParams)} | {"precision": str}
     given = {key: _typed(f"{place}: {key}", entry[key], kinds[key]) for key in SETTINGS if key in entry}
     precision = given.pop("precision", precision)
     if precision not in PRECISIONS:
-        raise InvalidInput(f"{place}: precision must be {' or '.join(PRECISIONS)}, got {precision!r}")
+        raise InvalidInput(f"{place}: precision must be {' or '.join(PRECISIONS)}, got {short(precision)}")
     try:
         params = replace(own, **given)
     except InvalidInput as error:
@@ -134,13 +135,15 @@ def _typed(place: str, value: Any, kind: Any) -> Any:
     }
     allowed, words = kinds.get(kind, (Mapping, "a mapping"))
     if isinstance(value, bool) or not isinstance(value, allowed):
-        raise InvalidInput(f"{place} must be {words}, got {value!r}")
+        raise InvalidInput(f"{place} must be {words}, got {short(value)}")
+    if kind is str and not is_text(value):
+        raise InvalidInput(f"{place} must be UTF-8, got {short(value)}")
     return float(value) if kind is float else value
 
 
 def _whole(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _whole(inner) for key, inner in sorted(value.items())}
+        return {key: _whole(inner) for key, inner in sorted(value.items(), key=lambda item: str(item[0]))}
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

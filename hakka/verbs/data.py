@@ -144,9 +144,9 @@ def run_convert(options: argparse.Namespace) -> int:
     print(f"images  {images['found']} found, {images['converted']} converted, {images['refused']} refused")
     print(
         f"boxes   {boxes['found']} found, {boxes['converted']} converted ({boxes['clipped']} of them clipped), "
-        f"{boxes['refused']} refused"
+        f"{boxes['refused']} refused" + (f", {boxes['dropped']} dropped" if boxes["dropped"] else "")
     )
-    _print_findings(sorted(report["findings"], key=_weight))
+    _print_findings(sorted((item for item in report["findings"] if item["kind"] != "dropped"), key=_weight))
     print(f"report  {options.out / 'report.html'}")
     if code:
         print("no box could be converted: there is nothing to learn from here")

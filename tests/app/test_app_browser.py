@@ -128,6 +128,15 @@ def test_a_sample_photo_is_one_click_away(page):
     expect(finds(page)).to_have_text(["Tomato × 2", "Onion", "Bell pepper"])
 
 
+@pytest.mark.parametrize("width", [1200, 768, 400])
+def test_no_sample_photo_is_cut_off(page, width):
+    page.set_viewport_size({"width": width, "height": 1000})
+    tries = page.get_by_role("button", name="Try")
+    expect(tries).to_have_count(3)
+    for i in range(3):
+        expect(tries.nth(i)).to_be_in_viewport(ratio=1)
+
+
 def test_the_camera_is_off_until_it_is_asked_for_and_then_takes_a_photo(page):
     expect(page.get_by_test_id("stCameraInput")).to_have_count(0)
     page.get_by_text("Use the camera").click()

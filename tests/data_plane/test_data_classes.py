@@ -51,7 +51,7 @@ def mapped(path: Path, text: str, *names: str) -> tuple[dict[str, str | None], l
         name: result.names[int(image.boxes[0, 0])] if len(image.boxes) else None
         for name, image in zip(names, result.images, strict=True)
     }
-    refused = sum(finding.boxes for finding in result.findings if finding.kind == "refused")
+    refused = sum(finding.boxes for finding in result.findings if finding.kind in ("refused", "dropped"))
     assert refused + sum(len(image.boxes) for image in result.images) == source.boxes_found
     return became, [finding.reason for finding in result.findings]
 
@@ -266,7 +266,7 @@ def test_every_box_is_kept_where_it_was_or_refused(names, counts, aliases, drop,
     class_map = ClassMap("classes.yaml", ("x", "y"), written, drop - written.keys(), unmapped)
     result = apply_class_map(source, class_map)
     assert len(set(result.names)) == len(result.names)
-    refused = {(finding.image, finding.box) for finding in result.findings if finding.kind == "refused"}
+    refused = {(finding.image, finding.box) for finding in result.findings if finding.kind in ("refused", "dropped")}
     for before, after in zip(images, result.images, strict=True):
         kept = dict(zip(after.places, after.boxes.tolist(), strict=True))
         for place, box in zip(before.places, before.boxes.tolist(), strict=True):
@@ -333,7 +333,7 @@ def test_a_class_that_is_dropped_leaves_a_background_and_counts_that_add_up(sour
     (source / "a.json").write_text(json.dumps(coco(images, boxes, ("egg", "hand"))))
     write(source, FOODS)
     report = convert(source, tmp_path / "out")
-    assert report["boxes"] == {"found": 4, "converted": 2, "clipped": 0, "refused": 2}
+    assert report["boxes"] == {"found": 4, "converted": 2, "clipped": 0, "refused": 0, "dropped": 2}
     assert report["images"]["converted"] == 4
     assert load_dataset(tmp_path / "out").names == ("egg",)
 
@@ -367,7 +367,7 @@ def test_the_odd_names_of_real_data_become_ingredients_and_no_box_moves(tmp_path
     assert report["classes"]["milk"] == boxes["mik"] == 3
     assert report["classes"]["goat cheese"] == boxes["cured_ goat_cheese"]
     assert report["classes"]["oat milk"] == boxes["oat_milk"]
-    assert report["boxes"]["refused"] == boxes["olive_oil"]
+    assert report["boxes"]["dropped"] == boxes["olive_oil"]
     assert report["boxes"]["converted"] == sum(counts) - boxes["olive_oil"]
     image = before.images[0]
     entry = next(entry for entry in dataset.entries if entry.image == image.image)

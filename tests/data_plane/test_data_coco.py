@@ -46,7 +46,7 @@ def test_names_boxes_and_images_come_through_exactly(write_coco, tmp_path):
     report = convert(write_coco(4, {0: [[8, 4, 32.5, 16]], 1: []}), tmp_path / "out")
     dataset = load_dataset(tmp_path / "out")
     assert report["images"] == {"found": 4, "converted": 4, "refused": 0}
-    assert report["boxes"] == {"found": 1, "converted": 1, "clipped": 0, "refused": 0}
+    assert report["boxes"] == {"found": 1, "converted": 1, "clipped": 0, "refused": 0, "dropped": 0}
     assert dataset.names == ("apple", "mik")
     assert pixels(dataset, "images/000.jpg") == [[8, 4, 40.5, 20]]
     background = next(entry for entry in dataset.entries if entry.image == "images/001.jpg")
@@ -73,13 +73,13 @@ def test_names_boxes_and_images_come_through_exactly(write_coco, tmp_path):
 )
 def test_a_box_that_is_none_is_refused_with_the_reason(write_coco, tmp_path, bbox, word):
     report = convert(write_coco(2, {0: [[8, 8, 4, 4], bbox]}), tmp_path / "out")
-    assert report["boxes"] == {"found": 2, "converted": 1, "clipped": 0, "refused": 1}
+    assert report["boxes"] == {"found": 2, "converted": 1, "clipped": 0, "refused": 1, "dropped": 0}
     assert word in reasons(report)
 
 
 def test_a_box_that_hangs_out_is_clipped_and_said_so(write_coco, tmp_path):
     report = convert(write_coco(2, {0: [[-10, 50, 30, 30]]}), tmp_path / "out")
-    assert report["boxes"] == {"found": 1, "converted": 1, "clipped": 1, "refused": 0}
+    assert report["boxes"] == {"found": 1, "converted": 1, "clipped": 1, "refused": 0, "dropped": 0}
     assert pixels(load_dataset(tmp_path / "out"), "images/000.jpg") == [[0, 50, 20, 64]]
 
 
@@ -116,7 +116,7 @@ def test_odd_ids_orphans_and_crowds_are_refused_one_by_one(source, tmp_path):
     content["categories"] += [{"id": 30}, {"id": 10, "name": "another apple"}, None]
     report = run(source, tmp_path / "out", content)
     assert report["images"] == {"found": 4, "converted": 1, "refused": 3}
-    assert report["boxes"] == {"found": 9, "converted": 2, "clipped": 0, "refused": 7}
+    assert report["boxes"] == {"found": 9, "converted": 2, "clipped": 0, "refused": 7, "dropped": 0}
     for word in ("orphan", "unknown category id 77", "iscrowd", "there already", "means both", "taken by an image"):
         assert word in reasons(report)
 
@@ -133,7 +133,7 @@ def test_missing_truncated_foreign_and_unlisted_images_are_refused(source, tmp_p
     boxes = [{"image_id": i, "category_id": 10, "bbox": [1, 1, 4, 4]} for i in range(6)]
     report = run(source, tmp_path / "out", coco(images, boxes))
     assert report["images"] == {"found": 7, "converted": 1, "refused": 6}
-    assert report["boxes"] == {"found": 6, "converted": 1, "clipped": 0, "refused": 5}
+    assert report["boxes"] == {"found": 6, "converted": 1, "clipped": 0, "refused": 5, "dropped": 0}
     for word in (
         "cut.jpg: the image does not decode to its end",
         "empty",
@@ -190,7 +190,7 @@ def test_a_size_that_the_image_does_not_have_refuses_the_image(write_coco, tmp_p
     content["images"].append({"id": 50, "file_name": "ok.jpg"})
     report = run(source, tmp_path / "out", content)
     assert report["images"] == {"found": 2, "converted": 1, "refused": 1}
-    assert report["boxes"] == {"found": 1, "converted": 0, "clipped": 0, "refused": 1}
+    assert report["boxes"] == {"found": 1, "converted": 0, "clipped": 0, "refused": 1, "dropped": 0}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
@@ -315,7 +315,7 @@ def test_keys_that_come_twice_are_refused_where_they_are(source, tmp_path):
                     {"image_id": 4, "category_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9]}]}"""
     report = run(source, tmp_path / "out", text)
     assert report["images"] == {"found": 4, "converted": 2, "refused": 2}
-    assert report["boxes"] == {"found": 5, "converted": 2, "clipped": 0, "refused": 3}
+    assert report["boxes"] == {"found": 5, "converted": 2, "clipped": 0, "refused": 3, "dropped": 0}
     twice = "comes twice in one object, with two values"
     for place in ("image 1", "annotation 2", "annotation 3", "category 1"):
         assert re.search(f"{place} of annotations.json: .*{twice}", reasons(report))
@@ -337,7 +337,7 @@ def test_outlines_stand_in_for_boxes_that_are_not_there(write_coco, tmp_path):
     for annotation, outline in zip(content["annotations"], outlines, strict=True):
         annotation["segmentation"] = outline
     report = run(source, tmp_path / "out", content)
-    assert report["boxes"] == {"found": 5, "converted": 3, "clipped": 0, "refused": 2}
+    assert report["boxes"] == {"found": 5, "converted": 3, "clipped": 0, "refused": 2, "dropped": 0}
     expected = [[8, 8, 30, 20], [10, 4, 12, 10], [1, 1, 6, 6]]
     assert pixels(load_dataset(tmp_path / "out"), "images/000.jpg") == expected
     for word in ("2 annotations without bbox", "is for 64 x 96 pixels", "must have a width and a height"):
@@ -349,7 +349,7 @@ def test_not_a_number_refuses_the_box_and_not_the_file(write_coco, tmp_path):
     text = (source / "annotations.json").read_text()
     assert "NaN" in text
     report = convert(source, tmp_path / "out")
-    assert report["boxes"] == {"found": 4, "converted": 2, "clipped": 1, "refused": 2}
+    assert report["boxes"] == {"found": 4, "converted": 2, "clipped": 1, "refused": 2, "dropped": 0}
 
 
 def test_ids_that_are_large_sparse_text_or_too_large(source, tmp_path):
@@ -363,7 +363,7 @@ def test_ids_that_are_large_sparse_text_or_too_large(source, tmp_path):
     content = {"images": images, "annotations": boxes, "categories": [{"id": 7 * 10**9, "name": "egg"}]}
     report = run(source, tmp_path / "out", content)
     assert report["images"] == {"found": 4, "converted": 2, "refused": 2}
-    assert report["boxes"] == {"found": 4, "converted": 2, "clipped": 0, "refused": 2}
+    assert report["boxes"] == {"found": 4, "converted": 2, "clipped": 0, "refused": 2, "dropped": 0}
     assert "needs a whole number or text as id" in reasons(report)
 
 
@@ -384,7 +384,7 @@ def test_a_file_that_the_disk_does_not_give_is_named(source, tmp_path):
 def test_more_refusals_than_anyone_reads_are_told_as_one(write_coco, tmp_path, monkeypatch):
     monkeypatch.setattr(coco_boxes, "MOST_FINDINGS", 3)
     report = convert(write_coco(2, {0: [[1, 1, 5, 5], *[[1, 1, -5, 5]] * 9]}), tmp_path / "out")
-    assert report["boxes"] == {"found": 10, "converted": 1, "clipped": 0, "refused": 9}
+    assert report["boxes"] == {"found": 10, "converted": 1, "clipped": 0, "refused": 9, "dropped": 0}
     assert [finding["boxes"] for finding in report["findings"][:4]] == [1, 1, 1, 6]
     assert "5 more boxes" in reasons(report)
 

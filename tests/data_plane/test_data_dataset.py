@@ -132,7 +132,7 @@ def test_yolo_in_gives_yolo_out(source, tmp_path):
     report = convert(source, tmp_path / "out")
     assert report["format"] == "yolo"
     assert report["images"] == {"found": 4, "converted": 4, "refused": 0}
-    assert report["boxes"] == {"found": 7, "converted": 3, "clipped": 1, "refused": 4}
+    assert report["boxes"] == {"found": 7, "converted": 3, "clipped": 1, "refused": 4, "dropped": 0}
     dataset = load_dataset(tmp_path / "out")
     assert dataset.names == ("egg", "mik")
     expected = [[1, 0.5, 0.5, 0.25, 0.5], [0, 0.2, 0.25, 0.2, 0.3], [0, 0.945, 0.5, 0.11, 0.2]]
@@ -257,7 +257,7 @@ def test_boxes_of_many_images_are_placed_as_each_by_itself(described, step):
 def test_real_photos_convert_without_loss_and_scenes_stay_together(tmp_path):
     report = convert(SHARED, tmp_path / "out")
     assert report["images"] == {"found": 225, "converted": 225, "refused": 0}
-    assert report["boxes"] == {"found": 1674, "converted": 1674, "clipped": 0, "refused": 0}
+    assert report["boxes"] == {"found": 1674, "converted": 1674, "clipped": 0, "refused": 0, "dropped": 0}
     dataset = load_dataset(tmp_path / "out")
     assert "cured_ goat_cheese" in dataset.names
     assert len(dataset.names) == 19
@@ -307,4 +307,4 @@ def test_an_earlier_dataset_in_the_source_is_no_data(tmp_path):
     first = convert(source, source / "one")
     second = convert(source, source / "two")
     assert first == second
-    assert second["boxes"] == {"found": 4, "converted": 4, "clipped": 0, "refused": 0}
+    assert second["boxes"] == {"found": 4, "converted": 4, "clipped": 0, "refused": 0, "dropped": 0}

@@ -197,3 +197,26 @@ def test_other_params_of_the_split_begin_anew(versions, tmp_path, change):
     first, source = versions
     remember_dataset(first, tmp_path / "accepted", str(source), "r1")
     assert find_earlier(tmp_path / "accepted", str(source), "r2", SplitParams(**change)) == ""
+
+
+@pytest.mark.parametrize("record", [{}, [], None, {"dataset": "../../first"}, {"dataset": None}, {"dataset": "0" * 64}])
+def test_a_damaged_record_of_the_accepted_data_is_one_sentence(versions, tmp_path, record):
+    first, source = versions
+    accepted = tmp_path / "accepted"
+    remember_dataset(first, accepted, str(source), "r1")
+    [file] = accepted.glob("*.json")
+    whole = read_json(file)
+    file.write_text(json.dumps({**whole, **record} if record else record))
+    with pytest.raises(InvalidInput, match="this record of the accepted data is damaged; without it the splits begin"):
+        find_earlier(accepted, str(source), "r2", SplitParams())
+    file.unlink()
+    assert find_earlier(accepted, str(source), "r2", SplitParams()) == ""
+
+
+def test_an_index_that_lost_lines_is_not_taken_for_an_earlier_dataset(versions, tmp_path):
+    first, source = versions
+    lines = (first / "index.jsonl").read_bytes().splitlines(keepends=True)
+    (first / "index.jsonl").write_bytes(b"".join(lines[:20]))
+    with pytest.raises(InvalidInput, match=r"index\.jsonl: must have the images that dataset\.json counts"):
+        convert(source, tmp_path / "out", earlier=first)
+    assert not (tmp_path / "out").exists()

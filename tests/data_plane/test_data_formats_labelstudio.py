@@ -237,7 +237,7 @@ def test_without_a_size_the_shares_count_and_a_turn_needs_one(source, tmp_path):
     drawn(source, "a.jpg")
     write_json(source / "export.json", [task([rectangle(size=None), rectangle(size=None, rotation=30)])])
     report = convert(source, tmp_path / "out")
-    assert report["boxes"] == {"found": 2, "converted": 1, "clipped": 0, "refused": 1}
+    assert report["boxes"] == {"found": 2, "converted": 1, "clipped": 0, "refused": 1, "dropped": 0}
     assert converted(tmp_path / "out", "a.jpg") == [[24, 32, 72, 48]]
     assert "a rotation of 30 degrees needs original_width" in str(report["findings"])
 

@@ -110,7 +110,7 @@ def test_boxes_of_a_dropped_class_are_drawn_under_their_own_name(write_coco, tmp
     (source / "classes.yaml").write_text("classes: {milk: [mik]}\ndrop: [apple]")
     convert(source, tmp_path / "out")
     parsed = report_page(tmp_path / "out")
-    assert parsed.text.count("refused: box 0: the class 'apple' is dropped by classes.yaml") == 1
+    assert parsed.text.count("dropped: box 0: the class 'apple' is dropped by classes.yaml") == 1
     assert far_from(class_colour("apple"), parsed.images[-1]) < 60
     assert "no boxes" in parsed.text  # the examples
 

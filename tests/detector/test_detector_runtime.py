@@ -1,5 +1,6 @@
 """Untrusted bytes to pixels, pixels to boxes."""
 
+import json
 from io import BytesIO
 
 import numpy as np
@@ -172,3 +173,24 @@ def test_a_reduced_photo_shows_the_same():
         rows, columns = np.nonzero(photo.pixels[..., 0] > 127)
         found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
         assert photo.in_original(np.array([found])).tolist() == [[400, 200, 1200, 400]]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"stride": 0}, "stride must divide the imgsz of 64, got 0"),
+        ({"stride": -1}, "stride must divide the imgsz of 64, got -1"),
+        ({"stride": 7}, "stride must divide the imgsz of 64, got 7"),
+        ({"stride": 10**9}, "stride must divide"),
+        ({"stride": float("inf")}, "not a model record"),
+        ({"stride": "x"}, "not a model record"),
+        ({"imgsz": -320}, "imgsz must be from 1 to 8192, got -320"),
+        ({"imgsz": 100_000}, "imgsz must be from 1 to 8192, got 100000"),
+    ],
+)
+def test_an_input_that_cannot_be_is_said(tmp_path, change, words):
+    folder = build_model_folder(tmp_path / "model")
+    path = folder / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(InvalidInput, match=words):
+        load_detector(folder)

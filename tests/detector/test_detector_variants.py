@@ -83,7 +83,7 @@ def test_variants_that_are_trained_alike_have_one_training_and_come_after_those_
         ([{"seed": None}], "variants, entry 1: seed must be a whole number, got None"),
         ([{"mosaic": True}], "variants, entry 1: mosaic must be a number, got True"),
         ([{"augment": 1}], "variants, entry 1: augment must be a mapping, got 1"),
-        ([{"augment": {"zoom": 1}}], "entry 1: train.augment maps .* got zoom: 1"),
+        ([{"augment": {"zoom": 1}}], "entry 1: train.augment maps .* got 'zoom': 1"),
         ([{"precision": "int4"}], "variants, entry 1: precision must be fp32 or int8, got 'int4'"),
         ([{"imgsz": 64}, {"imgsz": 64.0}], "variants: entries 1 and 2 must differ"),
     ],
@@ -166,3 +166,18 @@ def test_folders_of_different_runs_are_refused(tmp_path):
 
 def test_an_evaluation_that_nothing_was_chosen_from_has_no_comparison(tmp_path):
     assert read_comparison(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"augment": {"degrees": float("nan")}}, "to numbers, got 'degrees': nan"),
+        ({"augment": {1: 2, "scale": 0.5}}, "to numbers, got 1: 2"),
+        ({"weights": "\ud800"}, r"weights must be UTF-8, got '\\ud800'"),
+        ({"k" * 100_000: 1}, "is not a setting"),
+    ],
+)
+def test_a_setting_made_to_hurt_is_one_short_sentence(entry, words):
+    with pytest.raises(InvalidInput, match=words) as caught:
+        list_variants(read_section(TrainParams, "train"), "fp32", [entry])
+    assert len(str(caught.value)) < 400

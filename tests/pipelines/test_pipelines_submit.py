@@ -6,8 +6,10 @@ import socket
 import pytest
 from kfp_endpoint import Endpoint
 
+from hakka.errors import InvalidInput
 from pipelines.__main__ import main
 from pipelines.compiling import compile_training
+from pipelines.submit import read_list
 
 
 @pytest.fixture
@@ -115,3 +117,13 @@ def assert_one_sentence(capsys, words):
     assert len(error) == 1
     assert error[0].startswith("error: ")
     assert words in error[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 900, "{}", "[{a: &x {b: *x}}]", "[" + "9" * 5000 + "]", "x" * 100_000, "[{imgsz: &a [1, 1]}, {imgsz: *a}]"],
+)
+def test_a_list_made_to_hurt_is_one_short_sentence(text):
+    with pytest.raises(InvalidInput, match="variants: must be a list") as caught:
+        read_list(text, "variants")
+    assert len(str(caught.value)) < 300

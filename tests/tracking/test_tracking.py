@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import zipfile
 from pathlib import Path
 
@@ -157,6 +158,42 @@ def test_server_that_refuses_leads_to_an_offline_session(tmp_path, clean, clearm
     assert Path(answer["session"]).is_file()
     assert answer["warning"].startswith("ClearML server: ended with 1")
     assert len(caplog.records) == 1
+
+
+def test_a_server_where_nobody_listens_is_known_without_clearml(tmp_path, clean, caplog):
+    def start(scratch, environ, _timeout):  # of the process in which ClearML runs
+        started.append(environ.get("CLEARML_OFFLINE_MODE"))
+        (scratch / "session").touch()
+        (scratch / "answer.json").write_text(json.dumps({"task": "t1", "session": str(scratch / "session")}))
+
+    started = []
+    clean.setattr("hakka.tracking._run_apart", start)
+    with socket.socket() as held:  # bound but not listening: nothing can answer there
+        held.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{held.getsockname()[1]}"
+        said = f"ClearML server: nobody answers at {place}: Connection refused"
+        clean.setenv("CLEARML_API_HOST", f"http://{place}")
+        by_variable = mirror_run(make_record(tmp_path), tmp_path / "offline")
+        with pytest.raises(Unavailable, match=rf"run_7\.zip: {said}"):
+            import_session(Path(by_variable["session"]))
+        clean.delenv("CLEARML_API_HOST")
+        (tmp_path / "home" / "clearml.conf").write_text(f"api {{\n  # none\n  api_server: http://{place}\n}}\n")
+        by_file = mirror_run(make_record(tmp_path), tmp_path / "offline")
+    session = str(tmp_path / "offline" / "run_7.zip")
+    assert by_variable == by_file == {"task": "t1", "session": session, "mode": "offline", "warning": said}
+    assert started == ["1", "1"], "only the offline session needs ClearML"
+    assert len(caplog.records) == 2
+
+
+def test_clearml_itself_judges_a_server_behind_a_proxy(tmp_path, clean):
+    started = []
+    clean.setattr("hakka.tracking._run_apart", lambda *_: started.append(1) or "no")
+    clean.setenv("CLEARML_API_HOST", "http://clearml.invalid")
+    clean.setenv("http_proxy", "http://127.0.0.1:9")
+    clean.delenv("no_proxy", raising=False)
+    clean.delenv("NO_PROXY", raising=False)
+    warning = mirror_run(make_record(tmp_path), tmp_path / "offline")["warning"]
+    assert (warning, len(started)) == ("ClearML server: no and ClearML offline: no", 2)
 
 
 @pytest.mark.usefixtures("clean")
