@@ -3,6 +3,7 @@
 A revision is a commit, tag or branch of git, or ``dvc-<md5>``, the name of the content itself.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,22 @@ def track(folder: Path, store: Path, *, remote: str | None = None, watch: bool =
     return Tracked(record, repository, tuple(sorted(line[3:] for line in changed.decode().split("\0") if line)))
 
 
+def check_identity(folder: Path) -> None:
+    """Look whether git, where it keeps ``folder``, knows whose commits these are, before anything is changed.
+
+    Raises:
+        InvalidInput: it does not; the sentence says how to tell it.
+    """
+    repository = find_repository(folder.resolve())
+    if repository is None:
+        return
+    try:
+        run_git(["var", "GIT_COMMITTER_IDENT"], repository)
+    except InvalidInput as error:
+        way = "git config --global user.name 'Your Name' and git config --global user.email you@example.org"
+        raise InvalidInput(f"{error}; tell git who you are first: {way}") from None
+
+
 def commit(tracked: Tracked, message: str, tag: str | None = None) -> str:
     """Let git keep the files of a tracked folder, and only those, and name the commit; its short id.
 
@@ -114,7 +131,7 @@ def push(
 
     Raises:
         InvalidInput: there is no remote, it does not let us in, or objects are in no place.
-        NotFound: the folder is not tracked.
+        NotFound: the folder is not tracked, or none is.
     """
     return _transfer("push", folder, remote, watch, ["--all-commits"] if every_version else [])
 
@@ -127,7 +144,7 @@ def pull(folder: Path | None = None, *, remote: str | None = None, force: bool =
     Raises:
         InvalidInput: there is no remote, it does not let us in, objects are in no place, or (without ``force``) files
             were changed here.
-        NotFound: the folder is not tracked.
+        NotFound: the folder is not tracked, or none is.
     """
     return _transfer("pull", folder, remote, watch, ["--force"] if force else [])
 
@@ -253,7 +270,7 @@ def _ready_root(folder: Path, repository: Path, store: Path, remote: str | None)
 def _transfer(verb: str, folder: Path | None, remote: str | None, watch: bool, more: Sequence[str] = ()) -> str:
     options = [*more, *(["--remote", remote] if remote is not None else [])]
     if folder is None:
-        out = run_dvc([verb, *options], Path.cwd(), watch=watch)
+        out = run_dvc([verb, *_all_records(Path.cwd()), *options], Path.cwd(), watch=watch)
     else:
         path = record_path(folder.resolve())
         if not path.is_file():
@@ -261,6 +278,17 @@ def _transfer(verb: str, folder: Path | None, remote: str | None, watch: bool, m
         out = run_dvc([verb, path.name, *options], path.parent, watch=watch)
     lines = [line.strip() for line in out.splitlines() if line.strip()]
     return lines[-1].removesuffix(".") if lines else "nothing to do"
+
+
+def _all_records(folder: Path) -> list[str]:
+    """The ways from ``folder`` to the records of its git repository; what dvc.yaml makes is no data of the user's."""
+    repository = _repository(folder)
+    listed = run_git(["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.dvc"], repository)
+    paths = [repository / name for name in sorted(set(listed.decode().split("\0"))) if name]
+    ways = [os.path.relpath(path, folder) for path in paths if path.is_file()]
+    if not ways:
+        raise NotFound(f"{folder}: no folder is tracked here yet (hakka data track makes the first version of one)")
+    return ways
 
 
 def _repository(folder: Path) -> Path:

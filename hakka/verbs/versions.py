@@ -82,14 +82,17 @@ def _add_track(parts: Verbs) -> None:
 
 def run_track(options: argparse.Namespace) -> int:
     """Track a folder; with --commit, --message or --tag, commit it too."""
-    from hakka.data.versions import commit, track
+    from hakka.data.versions import check_identity, commit, track
     from hakka.settings import read_settings
 
     store = read_settings().dvc_remote
+    commits = bool(options.commit or options.message or options.tag)
+    if commits:
+        check_identity(options.folder)
     tracked = track(options.folder, store, remote=options.remote, watch=_watched(options))
     record = tracked.record
     answer: dict[str, Any] = {**_counts(asdict(record)), "revision": record.revision, "commit": None}
-    if options.commit or options.message or options.tag:
+    if commits:
         answer["commit"] = commit(tracked, _message(options, record.files), options.tag)
     if options.json:
         print_json({**answer, "folder": str(options.folder), "to_commit": list(tracked.to_commit)})

@@ -32,9 +32,20 @@ def project(tmp_path_factory):
     return folder
 
 
-def test_an_empty_revision_is_the_folder_as_it_lies(project, tmp_path):
+def test_an_empty_revision_is_the_folder_as_it_lies_by_its_version_while_it_has_one(project, tmp_path):
     photos = project / "photos"
+    folder, name = pin(photos, "", tmp_path)
+    assert (folder, name) == (str(photos), revision(photos))
+    assert name.startswith("dvc-")
+    draw(photos / "more.jpg", 9)
     assert pin(photos, "", tmp_path) == (str(photos), fingerprint(photos))
+    (photos / "more.jpg").unlink()
+    assert pin(photos, "", tmp_path) == (str(photos), name)
+    (project / ".dvc").rename(project / "away")
+    try:
+        assert pin(photos, "", tmp_path) == (str(photos), fingerprint(photos))
+    finally:
+        (project / "away").rename(project / ".dvc")
 
 
 def test_a_tag_is_laid_out_once_and_goes_by_the_name_of_its_content(project, tmp_path):

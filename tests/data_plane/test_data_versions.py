@@ -129,7 +129,7 @@ def test_from_the_first_version_to_another_machine(project, tmp_path, capsys, mo
     assert hakka(capsys, "pull") == (
         2,
         "",
-        "error: dvc pull: there is no remote: dvc remote add --default NAME URL, or --remote NAME\n",
+        "error: dvc pull photos.dvc: there is no remote: dvc remote add --default NAME URL, or --remote NAME\n",
     )
     run_dvc(["remote", "add", "--local", "--default", "disk", str(tmp_path / "home" / "dvc-remote")], clone)
     code, out, _ = hakka(capsys, "diff", "v1", "v2", "--json")
@@ -209,6 +209,39 @@ def test_a_push_that_lacks_a_file_is_no_success(tracked, capsys):
     code, _, err = hakka(capsys, "push", "photos")
     assert code == 2
     assert "1 files of this version are neither in the cache nor in the remote" in err
+
+
+def test_push_and_pull_of_all_folders_leave_out_what_dvc_yaml_makes(tracked, tmp_path, capsys):
+    """The outputs of a dvc.lock that came with the repository were never in the cache of who cloned it."""
+    stage = {
+        "cmd": "make it",
+        "deps": [{"path": "params.yaml"}],
+        "outs": [{"path": "made", "md5": "0" * 32, "size": 1}],
+    }
+    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"make": {"cmd": "make it", "outs": ["made"]}}}))
+    Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": {"make": {**stage, "deps": []}}}))
+    assert hakka(capsys, "push")[0] == 0
+    shutil.rmtree(".dvc/cache")
+    shutil.rmtree("photos")
+    assert hakka(capsys, "pull")[0] == 0
+    assert len(list(Path("photos/images").iterdir())) == 3
+    Path("photos.dvc").unlink()
+    code, _, err = hakka(capsys, "push")
+    assert code == 2
+    assert "no folder is tracked here yet" in err
+
+
+def test_without_a_name_for_its_commits_nothing_is_changed(project, capsys, monkeypatch):
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.delenv(f"GIT_{who}_NAME")
+        monkeypatch.delenv(f"GIT_{who}_EMAIL")
+    monkeypatch.setenv("EMAIL", "")
+    subprocess.run(["git", "config", "user.useConfigOnly", "true"], check=True)
+    code, _, err = hakka(capsys, "track", "photos", "--tag", "v1")
+    assert code == 2
+    assert "git config --global user.name" in err
+    assert not Path("photos.dvc").exists()
+    assert not Path(".dvc").exists()
 
 
 KILLED = """
