@@ -102,7 +102,8 @@ def check_identity(folder: Path) -> None:
     if repository is None:
         return
     try:
-        run_git(["var", "GIT_COMMITTER_IDENT"], repository)
+        for who in ("AUTHOR", "COMMITTER"):
+            run_git(["var", f"GIT_{who}_IDENT"], repository)
     except InvalidInput as error:
         way = "git config --global user.name 'Your Name' and git config --global user.email you@example.org"
         raise InvalidInput(f"{error}; tell git who you are first: {way}") from None
