@@ -204,8 +204,9 @@ def test_pixels_and_files_find_the_same(client, photo_b64):
     assert (answers[0]["parameters"]["width"], answers[0]["parameters"]["height"]) == (128, 128)
 
 
+# Of a side that does not divide, a reduced photo is off by at most one of its own pixels, 16 of the original.
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-@pytest.mark.parametrize(("width", "height", "exact"), [(1600, 800, 0.01), (1601, 801, 8)])
+@pytest.mark.parametrize(("width", "height", "exact"), [(1600, 800, 0.01), (1601, 801, 16)])
 def test_boxes_of_a_large_photo_are_in_its_own_pixels(client, kind, width, height, exact):
     b64 = base64.b64encode(encode_photo(width, height, kind)).decode()
     prediction = client.post(PREDICT, json={"instances": [{"image": {"b64": b64}}]}).json()["predictions"][0]
