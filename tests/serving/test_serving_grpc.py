@@ -15,7 +15,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 
 from tests.serving.server import running_server
-from tests.serving.tiny_model import build_model_folder
+from tests.serving.tiny_model import AS_SLOW_AS_SAID, build_model_folder
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_rest_is_served_beside_it(target):
 
 def test_beyond_the_queue_calls_are_refused_at_once_and_say_when_to_come_again(tmp_path, photo):
     slow = build_model_folder(tmp_path / "slow", work=8)
-    options = ("--no-log", "--threads", "1", "--queue", "1", "--grpc-port", "0")
+    options = ("--no-log", "--threads", "1", "--queue", "1", "--grpc-port", "0", *AS_SLOW_AS_SAID)
     with running_server("--model-dir", slow, *options) as server:
         address = next(line for line in server.lines if "gRPC at " in line).split("gRPC at ")[1]
         element = struct.pack("<I", len(photo)) + photo

@@ -15,13 +15,14 @@ from hakka.errors import HakkaError
 from serving.admission import Admission, Busy, Expired
 from serving.limits import HURRY, MOST_WAITING, Turns
 from tests.serving.server import running_server
-from tests.serving.tiny_model import build_model_folder
+from tests.serving.tiny_model import AS_SLOW_AS_SAID, build_model_folder
 
 PREDICT = "/v1/models/hakka:predict"
 INFER = "/v2/models/hakka/infer"
 WORKERS = 2  # one thread and the spare worker
 PLACES = 2
 ALL = WORKERS + PLACES
+OPTIONS = ("--no-log", "--threads", "1", "--queue", str(PLACES), *AS_SLOW_AS_SAID)
 HTTP = httpx.Client(timeout=120, limits=httpx.Limits(max_connections=None))  # making a client costs 30 ms
 
 
@@ -32,7 +33,7 @@ def slow_model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def slow(slow_model):
-    with running_server("--model-dir", slow_model, "--no-log", "--threads", "1", "--queue", str(PLACES)) as server:
+    with running_server("--model-dir", slow_model, *OPTIONS) as server:
         yield server
 
 
@@ -170,8 +171,7 @@ def test_a_client_that_leaves_the_queue_costs_no_inference(slow, photo, photo_b6
 
 
 def test_a_stop_answers_all_that_were_taken(slow_model, photo_b64):
-    options = ("--model-dir", slow_model, "--no-log", "--threads", "1", "--queue", str(PLACES))
-    with running_server(*options) as server, callers(server, photo_b64, ALL) as answers:
+    with running_server("--model-dir", slow_model, *OPTIONS) as server, callers(server, photo_b64, ALL) as answers:
         assert not answers
         assert server.stop(timeout=60) == 0
     assert [answer.status_code for _, answer in answers] == [200] * ALL

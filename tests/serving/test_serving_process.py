@@ -15,7 +15,7 @@ import pytest
 from hakka.monitor import SCHEMA, read_log
 from hakka.registry import promote
 from tests.serving.server import ROOT, running_server
-from tests.serving.tiny_model import FOUND, build_model_folder, register_model
+from tests.serving.tiny_model import AS_SLOW_AS_SAID, FOUND, build_model_folder, register_model
 
 PREDICT = "/v1/models/hakka:predict"
 PHOTOS = 8
@@ -141,7 +141,7 @@ def test_every_answer_leaves_one_row_and_refusals_leave_none(tmp_path, model_dir
 def test_a_stop_in_mid_request_loses_neither_answer_nor_row(tmp_path, photo_b64, number):
     body = {"instances": [{"image": {"b64": photo_b64}}] * PHOTOS}
     slow = build_model_folder(tmp_path / "slow", work=4)  # seconds for all of them
-    with running_server("--model-dir", slow, "--log", tmp_path / "log") as server:
+    with running_server("--model-dir", slow, "--log", tmp_path / "log", *AS_SLOW_AS_SAID) as server:
         answers = []
         caller = threading.Thread(
             target=lambda: answers.append(httpx.post(server.url + PREDICT, json=body, timeout=60))
