@@ -102,7 +102,7 @@ class Detector:
 
     def warm_up(self) -> None:
         """Compile and run once each way and shape of a camera, so that the first photo is not slower than the next."""
-        for shape in CAMERA_SHAPES:
+        for shape in CAMERA_SHAPES if self.inference.flexible else CAMERA_SHAPES[:1]:
             photo = np.full((*shape, 3), PAD_VALUE, np.uint8)
             for alone in (True, False):
                 self.detect(photo, alone=alone)
