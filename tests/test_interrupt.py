@@ -14,6 +14,7 @@ import pytest
 
 from hakka.registry import promote
 from tests.ports import free_port
+from tests.processes import processes_with
 from tests.serving.tiny_model import build_model_folder, register_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,21 +64,9 @@ def interrupt(home, module, count, *arguments):
     return process.returncode, [line for line in rest.splitlines() if not line.startswith(IMPORT)]
 
 
-def processes_of(home):
-    """Command lines of the processes that still work in a home."""
-    mark, found = f"HAKKA_HOME={home}".encode(), []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark in (process / "environ").read_bytes():
-                found.append((process / "cmdline").read_bytes())
-        except OSError:
-            continue
-    return found
-
-
 def wait_until_gone(home):
     deadline = time.monotonic() + 60
-    while (left := processes_of(home)) and time.monotonic() < deadline:
+    while (left := processes_with("HAKKA_HOME", home)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert left == []
 

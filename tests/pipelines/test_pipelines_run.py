@@ -21,6 +21,7 @@ from hakka.cli import main
 from hakka.data.sample import write_sample
 from hakka.registry import champion, list_versions
 from pipelines.local import step_folders
+from tests.processes import processes_with
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ("--weights", "starter", "--imgsz", "32", "--batch", "8", "--device", "cpu")
@@ -87,18 +88,6 @@ def run_folder(answer):
 def steps(answer):
     record = json.loads((run_folder(answer) / "run.json").read_text())
     return {step["name"]: step["state"] for step in record["steps"]}
-
-
-def processes_of(folder):
-    """Command lines of the processes that still work for a run, this one's own left out."""
-    mark, found = f"HAKKA_RUN_ID={folder.name}".encode(), []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark in (process / "environ").read_bytes():
-                found.append((process / "cmdline").read_bytes())
-        except OSError:
-            continue
-    return found
 
 
 def test_a_run_promotes_a_detector_and_says_what_it_did(first, home):
@@ -220,16 +209,16 @@ def test_a_killed_run_ends_everything_it_started_and_goes_on_when_it_is_started_
     process = start(house, "--epochs", "400")
     wait_for(process, "  going on after epoch ")
     [folder] = [path for path in (home / "runs").iterdir() if not (path / "run.json").exists()]
-    assert processes_of(folder)
+    assert processes_with("HAKKA_RUN_ID", folder.name)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert json.loads(out.splitlines()[-1])["status"] == "interrupted"
     assert "Traceback" not in err
     deadline = time.monotonic() + 60
-    while processes_of(folder) and time.monotonic() < deadline:
+    while processes_with("HAKKA_RUN_ID", folder.name) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert processes_of(folder) == []
+    assert processes_with("HAKKA_RUN_ID", folder.name) == []
     assert "train-detector" not in {step.name for step in step_folders(folder)}
     assert champion(home / "registry") == first[1]["version"]
 
