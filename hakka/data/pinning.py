@@ -3,7 +3,6 @@
 from contextlib import suppress
 from pathlib import Path
 
-from hakka.data.dvcfile import record_path
 from hakka.data.fingerprint import fingerprint
 from hakka.errors import HakkaError, InvalidInput
 
@@ -23,8 +22,6 @@ def pin(data: Path, wanted: str, versions: Path) -> tuple[str, str]:
         NotFound: there is no such revision, or the folder was not tracked at it.
         Unavailable: git, DVC or its remote does not take part.
     """
-    if not wanted and not record_path(data.resolve()).is_file():
-        return str(data), fingerprint(data)
     from hakka.data.versions import PREFIX, checkout, find_record, revision
 
     if not wanted:
