@@ -184,56 +184,61 @@ class Contender:
     name: str
     take: Callable[[], Times]
     images: int
-    repeats: int
 
 
 def measure(work: Path, planted: dict[str, list[str]], options: argparse.Namespace) -> None:
     """Compare the verdicts, then take times turn by turn and print them."""
     compare_verdicts(work, planted)
     names = sorted(path.name for path in (work / "photos").glob("*.jpg"))
-    photos, count, repeats = work / "photos", len(names), options.repeats
-    contenders = [
-        Contender("hakka validate, the whole command", lambda: run_validate(work), count, repeats),
-        Contender("hakka, the look alone", lambda: timed(lambda: scan_images(photos, names)), count, repeats),
-        Contender("Pillow, full decode", lambda: timed(lambda: decode_all(photos, names)), count, repeats),
-    ]
-    if options.peers:
-        contenders += prepare_peers(names, planted, work, options)
-    else:
+    photos, count = work / "photos", len(names)
+
+    def take_turns(others: list[Contender], repeats: int) -> None:
+        own = [
+            Contender("hakka validate, the whole command", lambda: run_validate(work), count),
+            Contender("hakka, the look alone", lambda: timed(lambda: scan_images(photos, names)), count),
+        ]
+        contenders = [*own, *others]
+        print_table(contenders, list(zip(*([each.take() for each in contenders] for _ in range(repeats)), strict=True)))
+
+    decoders = [Contender("Pillow, full decode", lambda: timed(lambda: decode_all(photos, names)), count)]
+    if not options.peers:
         print("without --peers: cleanvision and turbojpeg are left out")
-    times: list[list[Times]] = [[] for _ in contenders]
-    for turn in range(max(contender.repeats for contender in contenders)):
-        for contender, taken in zip(contenders, times, strict=True):
-            if turn < contender.repeats:
-                taken.append(contender.take())
-    print_table(contenders, times)
+        take_turns(decoders, options.repeats)
+        return
+    turbojpeg, cleanvision = prepare_peers(names, planted, work, options)
+    take_turns(decoders + turbojpeg, options.repeats)
+    take_turns(cleanvision, options.slow_repeats)  # apart: after a minute of it, all others are slower for a while
 
 
 def prepare_peers(
     names: list[str], planted: dict[str, list[str]], work: Path, options: argparse.Namespace
-) -> list[Contender]:
-    """Compare the peers' verdicts and give the peers."""
+) -> tuple[list[Contender], list[Contender]]:
+    """Compare the peers' verdicts and give the peers: turbojpeg, cleanvision."""
     needed = {name for fault in planted.values() for name in fault} | {neighbour(name) for name in planted["copy"]}
     others = [name for name in names if name not in needed]
     slow = sorted(needed | set(others[: max(options.slow_images - len(needed), 0)]))
     slow = [name for name in slow if name not in planted["truncated"]]
     compare_peers(options.peers, work, planted, names, slow)
-    kinds = (
-        ("turbojpeg, full decode", "simplejpeg-full", names, options.repeats),
-        ("turbojpeg, grey at 1/8", "simplejpeg-small", names, options.repeats),
-        ("cleanvision: size, aspect, information", "cleanvision-subset", slow, options.slow_repeats),
-        ("cleanvision: all its checks", "cleanvision-all", slow, options.slow_repeats),
+
+    def peer(name: str, what: str, files: list[str]) -> Contender:
+        return Contender(name, partial(peer_times, options.peers, what, work, files), len(files))
+
+    subset = "cleanvision: size, aspect, information"
+    whole = partial(timed, partial(run_peer, options.peers, "cleanvision-subset", work, slow))
+    return (
+        [
+            peer("turbojpeg, full decode", "simplejpeg-full", names),
+            peer("turbojpeg, grey at 1/8", "simplejpeg-small", names),
+        ],
+        [
+            peer(subset, "cleanvision-subset", slow),
+            Contender(f"{subset}, with its start", whole, len(slow)),
+            peer("cleanvision: all its checks", "cleanvision-all", slow),
+        ],
     )
-    calls = [
-        Contender(name, partial(peer_times, options.peers, what, work, files), len(files), repeats)
-        for name, what, files, repeats in kinds
-    ]
-    name, what, files, repeats = kinds[2]
-    whole = partial(timed, partial(run_peer, options.peers, what, work, files))
-    return [*calls, Contender(f"{name}, with its start", whole, len(files), repeats)]
 
 
-def print_table(contenders: list[Contender], times: list[list[Times]]) -> None:
+def print_table(contenders: list[Contender], times: list[tuple[Times, ...]]) -> None:
     """Medians, and how many times as long an image takes as with Hakka; the load of others disturbs cores less."""
     walls, works = ([statistics.median(one[i] for one in taken) for taken in times] for i in (0, 1))
     print(
@@ -248,7 +253,7 @@ def print_table(contenders: list[Contender], times: list[list[Times]]) -> None:
             for base in (0, 1)
             for values in (walls, works)
         ]
-        print(f"{each.name:<51}{each.images:>7}{each.repeats:>5}{walls[i]:>8.2f}{spread:>15}", end="")
+        print(f"{each.name:<51}{each.images:>7}{len(times[i]):>5}{walls[i]:>8.2f}{spread:>15}", end="")
         print(f"{each.images / walls[i]:>9.0f}{1000 * works[i] / each.images:>9.2f}", end="")
         print("".join(f"{ratio:>{width}.2f}" for ratio, width in zip(ratios, (18, 7, 14, 7), strict=True)))
 

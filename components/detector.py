@@ -21,7 +21,7 @@ def plan_variants(
         imgsz: Side of the square training image, in pixels.
         batch: Images a step.
         seed: Seed of every random choice.
-        device: Device to train on: auto, cpu, or the number of a GPU.
+        device: Device to train on: auto, cpu, or the numbers of GPUs such as 0,1.
         variants: Mappings of settings that override those above; empty for one variant that overrides nothing.
 
     Returns:
@@ -58,7 +58,7 @@ def search_variants(
         imgsz: Side of the square training image, in pixels.
         batch: Images a step.
         seed: Seed of every random choice.
-        device: Device to train on: auto, cpu, or the number of a GPU.
+        device: Device to train on: auto, cpu, or the numbers of GPUs such as 0,1.
         variants: Mappings of settings that override those above; empty for one variant that overrides nothing.
         trials: Short trainings of the search.
 
@@ -87,7 +87,7 @@ def train_detector(
         data: Folder of photos that the dataset refers to.
         dataset: Labels and index of the training and validation images.
         training: Settings of the training; variants that are trained alike have the same, and one training serves both.
-        device: Device to train on: auto, cpu, or the number of a GPU.
+        device: Device to train on: auto, cpu, or the numbers of GPUs such as 0,1.
         checkpoint: Weights without pickle, and the history of every epoch.
         progress: Figures of the training.
     """

@@ -1,7 +1,6 @@
 """Everything on one machine: the pipeline once, then the endpoint and the app until Ctrl-C."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -13,7 +12,7 @@ import urllib.request
 from hakka.errors import NotFound, Unavailable
 from hakka.registry import champion
 from hakka.settings import Settings, read_settings
-from hakka.signals import Interrupted, interruptible
+from hakka.signals import Interrupted, end_with_parent, interruptible
 
 READY_WITHIN = 120.0  # seconds; the first import of a package on a slow disk takes its time
 STOP_WITHIN = 15.0
@@ -95,13 +94,8 @@ def _start(module: str, *arguments: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         start_new_session=True,
-        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        preexec_fn=end_with_parent,
     )
-
-
-def _end_with_parent() -> None:
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def _stop(processes: "list[subprocess.Popen[bytes]]") -> None:

@@ -1,10 +1,13 @@
 """Signals that ask for an end, as one exception."""
 
+import ctypes
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -49,3 +52,9 @@ def ignore_signals() -> None:
     """Let nothing cut off what has to be finished now."""
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
+
+
+def end_with_parent() -> None:
+    """Have Linux ask this process to end when its parent is gone, however that ended; for a child that was forked."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -65,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("seed", "seed of every random choice"),
     ):
         run.add_argument(f"--{name}", type=int, metavar="N", help=text)
-    run.add_argument("--device", metavar="D", help="auto, cpu, or the number of a GPU")
+    run.add_argument("--device", metavar="D", help="auto, cpu, or the numbers of GPUs such as 0,1")
     run.add_argument(
         "--variants",
         metavar="V",

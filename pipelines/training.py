@@ -269,7 +269,7 @@ def training(
         imgsz: Side of the square training image, in pixels.
         batch: Images a training step.
         seed: Seed of every random choice.
-        device: Device to train on: auto, cpu, or the number of a GPU.
+        device: Device to train on: auto, cpu, or the numbers of GPUs such as 0,1.
         variants: What to train: a list of mappings, each overrides some of weights, model, imgsz, epochs, batch, seed,
             learning_rate, mosaic, augment and precision, such as [{"imgsz": 320}, {"imgsz": 416}]; empty for one
             variant with the settings above.

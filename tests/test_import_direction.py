@@ -18,7 +18,18 @@ ARROWS = {
 }
 DETECTOR = tuple(
     f"hakka/detector/{name}.py"
-    for name in ("train", "trainer", "snapshots", "evaluate", "export", "checkpoint", "weights", "torch_compat")
+    for name in (
+        "train",
+        "trainer",
+        "parallel",
+        "progress",
+        "snapshots",
+        "evaluate",
+        "export",
+        "checkpoint",
+        "weights",
+        "torch_compat",
+    )
 )
 OWNERS = {
     "torch": DETECTOR,

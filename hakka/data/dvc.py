@@ -1,12 +1,10 @@
 """DVC's command line, its configuration and its cache. Only this module knows DVC."""
 
-import ctypes
 import hashlib
 import logging
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import termios
@@ -17,6 +15,7 @@ from pathlib import Path
 from hakka.data.dvcfile import Record, object_path
 from hakka.errors import InvalidInput, NotFound, Tampered, Unavailable
 from hakka.files import write_whole
+from hakka.signals import end_with_parent
 
 LINKS = "hardlink,reflink,symlink,copy"
 """How files get into and out of the cache. DVC copies on ``add`` unless the hard link comes first; see the document."""
@@ -27,7 +26,6 @@ _CONFIG = f"""[core]
 [cache]
     type = "{LINKS}"
 """
-_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 _MISSING = re.compile(r"^(?:name: .*, )?md5: [0-9a-f]{32}", re.MULTILINE)
 _COLOUR = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -191,7 +189,7 @@ def _run_quietly(command: list[str], cwd: Path, environ: dict[str, str]) -> tupl
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
-        preexec_fn=_end_with_parent,
+        preexec_fn=end_with_parent,
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -207,7 +205,7 @@ def _run_on_terminal(command: list[str], cwd: Path, environ: dict[str, str]) -> 
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=theirs,
-        preexec_fn=_end_with_parent,
+        preexec_fn=end_with_parent,
     ) as process:
         os.close(theirs)
         said = b""
@@ -223,12 +221,6 @@ def _run_on_terminal(command: list[str], cwd: Path, environ: dict[str, str]) -> 
             os.close(ours)
         out = process.stdout.read().decode(errors="replace") if process.stdout else ""
     return process.returncode, out, _COLOUR.sub(b"", said).decode(errors="replace").replace("\r", "\n")
-
-
-def _end_with_parent() -> None:
-    """Have Linux end this process when its parent is gone: a DVC left alone keeps its repository locked."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _read(terminal: int) -> bytes:

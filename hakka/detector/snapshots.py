@@ -12,27 +12,29 @@ KEPT_DAYS = 30
 
 
 class Snapshots:
-    """One training's state in ``<root>/<key>/``; ``key`` names everything that decides the result.
+    """One training's state in a folder. A snapshot replaces the one before it by rename: a kill leaves one of them."""
 
-    A snapshot replaces the one before it by rename, so a kill leaves the old one or the new one. A second process that
-    trains the same at the same time gets a folder of its own and starts from the beginning.
-    """
+    def __init__(self, folder: Path, lock: FileLock | None = None) -> None:
+        self.folder = folder
+        self._lock = lock
 
-    def __init__(self, root: Path, key: str) -> None:
+    @classmethod
+    def claim(cls, root: Path, key: str) -> "Snapshots":
+        """Those in ``<root>/<key>/``, for this process alone; ``key`` names everything that decides the result.
+
+        A second process that trains the same at the same time gets a folder of its own and starts from the beginning.
+        """
         root.mkdir(parents=True, exist_ok=True)
         _drop_old(root)
-        self.folder = root / key
-        self.folder.mkdir(exist_ok=True)
-        self._lock = FileLock(self.folder / "lock")
+        folder = root / key
+        folder.mkdir(exist_ok=True)
+        lock = FileLock(folder / "lock")
         try:
-            self._lock.acquire(timeout=0)
+            lock.acquire(timeout=0)
         except Timeout:
-            self.folder = root / f"{key}-{os.getpid()}"
-            self.folder.mkdir(exist_ok=True)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Only the folder goes into the processes of a training on several GPUs; the lock stays with their parent."""
-        return {"folder": self.folder}
+            folder = root / f"{key}-{os.getpid()}"
+            folder.mkdir(exist_ok=True)
+        return cls(folder, lock)
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the snapshot; ``state`` holds tensors, numbers, text, lists and mappings."""
@@ -56,7 +58,8 @@ class Snapshots:
         """Let go of the folder, and remove it if the training needs it no more."""
         if finished:
             shutil.rmtree(self.folder, ignore_errors=True)
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
 
 def _drop_old(root: Path) -> None:

@@ -2,21 +2,21 @@
 
 import hashlib
 import math
-import os
 import re
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hakka.cores import usable_cores
 from hakka.data.dataset import Dataset, load_dataset, materialize
 from hakka.data.findings import short
 from hakka.detector.checkpoint import save_checkpoint
+from hakka.detector.parallel import run_trainer, run_trainers
 from hakka.detector.snapshots import Snapshots
 from hakka.detector.torch_compat import load_ultralytics
-from hakka.detector.trainer import make_trainer, write_best
+from hakka.detector.trainer import write_best
 from hakka.detector.weights import NAME, Start, find_start
 from hakka.errors import InvalidInput
 from hakka.files import canonical_json, sha256_file, write_json
@@ -28,8 +28,8 @@ AUGMENTATIONS = (
     *("hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "scale", "shear", "perspective", "flipud", "fliplr"),
     *("bgr", "mixup", "cutmix", "erasing", "multi_scale"),
 )
+BATCH_PER_GPU = 16  # of several; what fits is measured for a single one
 NO_CHECKPOINT = "training ended without a checkpoint: every loss was NaN; lower train.learning_rate"
-LINE_EVERY = 10.0  # seconds between two lines of progress within an epoch
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class TrainParams:
     """Section ``train`` of params.yaml.
 
     ``epochs`` 0 and ``learning_rate`` 0 mean: chosen from the starting weights; ``batch`` 0: what fits the GPU (16 on a
-    CPU). ``augment`` holds ultralytics' augmentation settings by name, those left out as ultralytics sets them.
+    CPU, and for each of several GPUs). ``device`` 0,1 trains on two GPUs, in a process each. ``augment`` holds
+    ultralytics' augmentation settings by name, those left out as ultralytics sets them.
     """
 
     weights: str
@@ -104,7 +105,7 @@ def train(dataset: Path, root: Path, out: Path, params: TrainParams) -> dict[str
     epochs = params.epochs or _choose_epochs(start, data)
     out.mkdir(parents=True, exist_ok=True)
     module = _build_module(start, data.names, params.seed)
-    snapshots = Snapshots(settings.home / "training", _key(module, data, params, epochs))
+    snapshots = Snapshots.claim(settings.home / "training", _key(module, data, params, epochs))
     scratch = snapshots.folder / "work"
     shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
     began, finished = time.monotonic(), False
@@ -171,7 +172,8 @@ def _overrides(data_yaml: Path, scratch: Path, params: TrainParams, epochs: int)
     """Ultralytics' settings."""
     import torch
 
-    cores = os.cpu_count() or 1
+    cores, device = usable_cores(), _device(params.device)
+    gpus = device.count(",") + 1
     overrides = {
         "model": "yolo26n.yaml",  # ultralytics wants a name; the trainer is given the model itself
         "data": str(data_yaml),
@@ -179,14 +181,14 @@ def _overrides(data_yaml: Path, scratch: Path, params: TrainParams, epochs: int)
         "name": "ultralytics",
         "epochs": epochs,
         "imgsz": params.imgsz,
-        "batch": params.batch or -1,
+        "batch": params.batch or (BATCH_PER_GPU * gpus if gpus > 1 else -1),
         "patience": params.patience or epochs,
         "seed": params.seed,
-        "device": _device(params.device),
+        "device": device,
         "mosaic": params.mosaic,
         "close_mosaic": min(10, epochs // 4),
         "warmup_epochs": min(3.0, epochs / 4),
-        "workers": 0 if cores <= 2 else min(8, cores - 1),
+        "workers": 0 if cores <= 2 else max(1, min(8, (cores - 1) // gpus)),
         "deterministic": True,
         "plots": False,
         "verbose": False,
@@ -208,80 +210,24 @@ def _run_trainer(overrides: dict[str, Any], module: Any, snapshots: Snapshots, s
     else:
         print(f"going on after epoch {done} of {epochs}, where an earlier training was stopped", flush=True)
     if state is None or not (state["stop"] or done >= epochs):
-        trainer = make_trainer(overrides, module, snapshots)
-        for event, callback in _progress(epochs, done).items():
-            trainer.add_callback(event, callback)
-        trainer.train()
+        run = run_trainers if "," in overrides["device"] else run_trainer
+        run(overrides, module, snapshots)
         state = snapshots.load()
     if state is None:
         raise InvalidInput(NO_CHECKPOINT)
     return state
 
 
-def _device(device: str) -> str:
+def _device(wanted: str) -> str:
+    """What ultralytics is told. Raises InvalidInput for a GPU that is not here."""
     import torch
 
-    if device != "auto":
-        return device
-    return "0" if torch.cuda.is_available() else "cpu"
-
-
-def _progress(epochs: int, start: int) -> dict[str, Callable[[Any], None]]:
-    """Callbacks that keep the history and a snapshot an epoch, and print a line an epoch and one every few seconds.
-
-    ``start`` epochs were done before; the time left is judged by the others.
-    """
-    state = {"begin": time.monotonic(), "line": time.monotonic(), "batch": 0.0}
-
-    def say(text: str) -> None:
-        state["line"] = time.monotonic()
-        print(text, flush=True)
-
-    def on_train_start(_trainer: Any) -> None:
-        import torch
-
-        # ultralytics leaves a core idle; on two cores that is half of the machine
-        torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-        state["begin"] = time.monotonic()
-
-    def on_train_epoch_start(_trainer: Any) -> None:
-        state["batch"] = 0
-
-    def on_train_batch_end(trainer: Any) -> None:
-        state["batch"] += 1
-        if time.monotonic() - state["line"] > LINE_EVERY:
-            batches = len(trainer.train_loader)
-            done = trainer.epoch + state["batch"] / batches
-            say(f"epoch {trainer.epoch + 1}/{epochs}: {100 * state['batch'] / batches:.0f} %, {_left(done)} left")
-
-    def on_fit_epoch_end(trainer: Any) -> None:
-        metrics = {key: float(value) for key, value in trainer.metrics.items()}
-        losses = {f"train_{k}": float(v) for k, v in trainer.label_loss_items(trainer.tloss, prefix="loss").items()}
-        row = {
-            "epoch": float(trainer.epoch + 1),
-            "loss": sum(losses.values()),
-            "val_map50": metrics.get("metrics/mAP50(B)", 0.0),
-            "val_map50_95": metrics.get("metrics/mAP50-95(B)", 0.0),
-            "val_precision": metrics.get("metrics/precision(B)", 0.0),
-            "val_recall": metrics.get("metrics/recall(B)", 0.0),
-        }
-        trainer.history.append(row | {key.replace("/", "_"): value for key, value in losses.items()})
-        trainer.end_epoch()
-        say(
-            f"epoch {trainer.epoch + 1}/{epochs}: loss {row['loss']:.3f}, val mAP50 {row['val_map50']:.3f}, "
-            f"{_left(trainer.epoch + 1)} left"
-        )
-
-    def _left(done: float) -> str:
-        seconds = (time.monotonic() - state["begin"]) / max(done - start, 1e-9) * (epochs - done)
-        return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{max(seconds, 0):.0f} s"
-
-    return {
-        "on_train_start": on_train_start,
-        "on_train_epoch_start": on_train_epoch_start,
-        "on_train_batch_end": on_train_batch_end,
-        "on_fit_epoch_end": on_fit_epoch_end,
-    }
+    here = torch.cuda.device_count()
+    if wanted == "auto":
+        return "0" if here else "cpu"
+    if not wanted.isalpha() and max(map(int, wanted.split(","))) >= here:
+        raise InvalidInput(f"train.device must be numbers of GPUs that torch sees here ({here}), got {wanted!r}")
+    return wanted
 
 
 def _best_module(state: dict[str, Any], scratch: Path, names: tuple[str, ...]) -> Any:

@@ -23,8 +23,8 @@ def make_trainer(overrides: dict[str, Any], module: Any, snapshots: Snapshots) -
     """A trainer of ``module`` (a detection model) that writes a snapshot an epoch and goes on from the one it finds.
 
     ``overrides`` are ultralytics' settings. A callback appends a record an epoch to ``trainer.history`` and then calls
-    ``trainer.end_epoch()``: with several GPUs the training runs in processes of its own, and what it leaves is the
-    snapshot.
+    ``trainer.end_epoch()``. Of the processes of a training on several GPUs only the one whose trainer ``is_first``
+    measures, and only it may write.
     """
     import torch
     from ultralytics.models.yolo.detect import DetectionTrainer
@@ -39,6 +39,7 @@ def make_trainer(overrides: dict[str, Any], module: Any, snapshots: Snapshots) -
         """See ``make_trainer``."""
 
         history: list[dict[str, float]]
+        is_first = RANK in (-1, 0)
         _batches_a_step = 1
         _in_batch = False
         _batch = -1  # number of the batch since the start of the training
@@ -76,7 +77,7 @@ def make_trainer(overrides: dict[str, Any], module: Any, snapshots: Snapshots) -
 
         def begin_epoch(self) -> None:
             """Make the epoch independent of how the process got here."""
-            seed = self.args.seed + 100_003 * (self.epoch + 1)
+            seed = self.args.seed + 100_003 * (self.epoch + 1) + max(RANK, 0)
             random.seed(seed)
             np.random.seed(seed % 2**32)
             torch.manual_seed(seed)
@@ -99,8 +100,7 @@ def make_trainer(overrides: dict[str, Any], module: Any, snapshots: Snapshots) -
 
         def end_epoch(self) -> None:
             """Write the snapshot."""
-            if RANK in (-1, 0):
-                snapshots.save(_state(self, unwrap_model(self.model)))
+            snapshots.save(_state(self, unwrap_model(self.model)))
 
         def save_model(self) -> bool:
             """Write the weights, in 16 bits as ultralytics does, if they are the best so far."""
@@ -120,7 +120,7 @@ def make_trainer(overrides: dict[str, Any], module: Any, snapshots: Snapshots) -
             """After a loss that is NaN ultralytics goes back to the last epoch's file: write it, from the snapshot."""
             figures = [torch.as_tensor(figure) for figure in (self.loss, self.fitness) if figure is not None]
             is_fine = all(figure.isfinite().all() for figure in figures)
-            state = None if is_fine or RANK not in (-1, 0) else snapshots.load()
+            state = snapshots.load() if self.is_first and not is_fine else None
             if state is not None:
                 _write_last(self, state)
             went_back: bool = super()._handle_nan_recovery(epoch)
@@ -193,7 +193,8 @@ def _restore(trainer: Any, module: Any, state: dict[str, Any]) -> None:
     trainer._batch, trainer._last_step = state["batch"], state["last_step"]
     trainer.history = list(state["history"])
     trainer.start_epoch = state["epoch"] + 1
-    write_best(Path(trainer.best), state)
+    if trainer.is_first:
+        write_best(Path(trainer.best), state)
     if getattr(module.model[-1], "one2one_cv2", None) is not None:  # how much each of the two heads counts
         module.criterion = module.init_criterion()
         module.criterion.updates = state["epoch"]

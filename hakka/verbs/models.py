@@ -30,7 +30,7 @@ def add_verbs(verbs: Verbs) -> None:
     train.add_argument("--model", metavar="M", help="architecture, such as yolo26n (default: that of the weights)")
     for name in ("epochs", "imgsz", "batch", "seed"):
         train.add_argument(f"--{name}", type=int, metavar="N", help=f"train.{name} of params.yaml")
-    train.add_argument("--device", metavar="D", help="auto, cpu, or the number of a GPU")
+    train.add_argument("--device", metavar="D", help="auto, cpu, or the numbers of GPUs such as 0,1")
     add_json(train)
 
     export = add_verb(

@@ -16,7 +16,7 @@ from hakka.data.convert import convert
 from hakka.data.dataset import load_dataset
 from hakka.data.sample import write_sample
 from hakka.detector import export as export_module
-from hakka.detector import train as train_module
+from hakka.detector import parallel as parallel_module
 from hakka.detector.checkpoint import load_checkpoint
 from hakka.detector.decode import decode_image
 from hakka.detector.evaluate import evaluate, evaluate_champion, read_evaluation
@@ -115,8 +115,10 @@ def test_a_training_goes_back_an_epoch_after_a_loss_that_is_not_a_number(work, t
         if len(begun) == 2:
             trainer.loss = torch.tensor(float("nan"))
 
-    make = train_module.make_trainer
-    monkeypatch.setattr(train_module, "make_trainer", lambda *given: _with(make(*given), "on_train_epoch_end", spoil))
+    make = parallel_module.make_trainer
+    monkeypatch.setattr(
+        parallel_module, "make_trainer", lambda *given: _with(make(*given), "on_train_epoch_end", spoil)
+    )
     params = read_section(TrainParams, "train", epochs=3, imgsz=160, batch=4, seed=4)
     record = train(work / "dataset", work / "data", tmp_path / "out", params)
     assert begun == [0, 1, 1, 2]

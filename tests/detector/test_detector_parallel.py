@@ -1,0 +1,85 @@
+"""Training on several GPUs, with two processes on the CPU in their place: everything is real but the devices."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hakka.data.convert import convert
+from hakka.data.sample import write_sample
+from hakka.detector.checkpoint import load_checkpoint
+from hakka.detector.train import TrainParams, train
+from hakka.errors import InvalidInput
+from hakka.files import read_json
+from hakka.params import read_section
+from tests.processes import processes_with
+
+ROOT = Path(__file__).resolve().parents[2]
+OPTIONS = {"epochs": 4, "imgsz": 96, "batch": 8, "learning_rate": 0.003, "seed": 1, "device": "0,1"}
+SCRIPT = f"""
+import sys
+from pathlib import Path
+import torch
+from hakka.detector.train import TrainParams, train
+from hakka.params import read_section
+torch.cuda.device_count = lambda: 2
+train(*map(Path, sys.argv[1:]), read_section(TrainParams, "train", **{OPTIONS}))
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parallel")
+    write_sample(folder / "data", images=24, seed=5, size=160)
+    convert(folder / "data", folder / "dataset")
+    return folder
+
+
+def start(data, out, home):
+    path = os.pathsep.join([str(Path(__file__).parent / "two_gpus"), str(ROOT)])
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, data / "dataset", data / "data", out],
+        env={**os.environ, "PYTHONPATH": path, "HAKKA_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+def test_two_processes_train_one_model_and_go_on_after_a_kill(data, tmp_path):
+    home = tmp_path / "home"
+    with start(data, tmp_path / "whole", home) as whole:
+        said = whole.stdout.read()
+    assert whole.returncode == 0
+    assert [line.partition(":")[0] for line in said.splitlines() if ": loss" in line] == [
+        f"epoch {i}/4" for i in range(1, 5)
+    ], "one process speaks"
+    with start(data, tmp_path / "broken", home) as broken:
+        next(line for line in broken.stdout if line.startswith("epoch 2/4: loss"))
+        broken.kill()
+    assert broken.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 60
+    while (left := processes_with("HAKKA_HOME", str(home))) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not left, "its processes must end with it"
+    with start(data, tmp_path / "broken", home) as again:
+        said = again.stdout.read()
+    assert again.returncode == 0
+    assert "going on after epoch " in said
+    for file in ("history.json", "weights.safetensors"):
+        assert (tmp_path / "broken" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
+    history = read_json(tmp_path / "whole" / "history.json")
+    assert len(history) == 4
+    assert len({epoch["loss"] for epoch in history}) == 4
+    assert load_checkpoint(tmp_path / "whole" / "weights.safetensors").names
+    assert list((home / "training").iterdir()) == []
+
+
+def test_gpus_that_are_not_there_are_refused_in_one_sentence(data, tmp_path):
+    params = read_section(TrainParams, "train", device="0,1")
+    with pytest.raises(InvalidInput, match=r"numbers of GPUs that torch sees here \(\d+\), got '0,1'"):
+        train(data / "dataset", data / "data", tmp_path / "training", params)
