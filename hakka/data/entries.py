@@ -31,7 +31,7 @@ def make_entries(
     Images that ``earlier`` knows by their bytes keep its split, see ``hold_splits``; a note says how many.
     """
     seen = [scans[image.image] for image in images]
-    groups = list(group_scans(seen, params.near_duplicate_bits).values())
+    groups = list(group_scans(seen, params.near_duplicate_bits, by_name=not params.keep_source).values())
     if params.keep_source:
         splits = keep_splits([image.split for image in images], groups, params)
         notes = _find_leaks("the source's own split", images, splits, groups)

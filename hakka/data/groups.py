@@ -1,5 +1,6 @@
 """Scenes: photos that look nearly the same belong together and must not be torn apart by a split."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,15 +9,21 @@ from hakka.boxes import Array
 from hakka.data.likeness import close_pairs
 from hakka.data.scan import Scan, look_words
 
+# What Roboflow exports: `<photo>_jpg.rf.<digest>.jpg`, once for each way in which it changed the photo.
+_COPY = re.compile(r"(.+)\.rf\.[0-9A-Za-z]{20,}\.\w+")
 
-def group_scans(scans: Sequence[Scan], bits: int) -> dict[str, str]:
+
+def group_scans(scans: Sequence[Scan], bits: int, *, by_name: bool = True) -> dict[str, str]:
     """Image name → scene id, for scans without a problem.
 
     Two images whose 256-bit perceptual hashes differ in at most ``bits`` bits are of one scene, and so is whoever is
-    linked to them by such a step. The scene id is the first 16 digits of the smallest content digest in the scene, so
-    it does not hang on names or on order.
+    linked to them by such a step; with ``by_name`` so are the copies of one photo that Roboflow makes, mirrored, turned
+    and cut beyond likeness. The scene id is the first 16 digits of the smallest content digest in the scene, so it does
+    not hang on order.
     """
     parents = np.arange(len(scans))
+    if by_name:
+        _join(parents, *_copies(scans))
     for i, j, _ in close_pairs(look_words(scans), bits):
         _join(parents, i, j)
         parents[i] = parents[j] = _roots(parents, i)  # short ways for the next ones
@@ -26,6 +33,15 @@ def group_scans(scans: Sequence[Scan], bits: int) -> dict[str, str]:
         smallest[root] = min(smallest.get(root, scan.sha256), scan.sha256)
     names = {root: digest[:16] for root, digest in smallest.items()}
     return {scan.image: names[root] for root, scan in zip(roots, scans, strict=True)}
+
+
+def _copies(scans: Sequence[Scan]) -> tuple[Array, Array]:
+    """Pairs (i, j) of each copy with the first one of its photo."""
+    marked = ((i, scan.image) for i, scan in enumerate(scans) if ".rf." in scan.image)  # the search takes long for all
+    found = ((i, copy[1]) for i, name in marked if (copy := _COPY.fullmatch(name)))
+    first: dict[str, int] = {}
+    pairs = np.array([(i, first.setdefault(photo, i)) for i, photo in found], dtype=int).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
 
 
 def _roots(parents: Array, places: Array) -> Array:

@@ -1,15 +1,17 @@
 """Who goes where: shares, stability, scenes that stay together."""
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
-from data_pictures import draw
+from data_pictures import coco, draw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from hakka.data import likeness
+from hakka.data import likeness, load_dataset
+from hakka.data.convert import convert
 from hakka.data.groups import group_scans
 from hakka.data.scan import Scan, scan_images
 from hakka.data.split import Scene, SplitParams, assign_splits, keep_splits
@@ -83,6 +85,37 @@ def test_another_shot_of_a_scene_joins_it_and_another_scene_does_not(tmp_path):
     shots = ("base.png", "again.jpg", "darker.jpg", "nearer.jpg", "turned.jpg")
     assert len({groups[name] for name in shots}) == 1
     assert len(set(groups.values())) == 31
+
+
+def test_the_changed_copies_of_a_photo_in_an_export_of_roboflow_are_one_scene(tmp_path):
+    base = Image.open(draw(tmp_path / "base.png", 3, (320, 240)))
+    (tmp_path / "train").mkdir()
+    copies = [
+        base.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        base.rotate(15),
+        base.crop((100, 50, 320, 240)).transpose(Image.Transpose.ROTATE_90),
+    ]
+    for i, copy in enumerate(copies):
+        copy.convert("RGB").save(tmp_path / "train" / f"table_jpg.rf.{hashlib.md5(bytes([i])).hexdigest()}.jpg")
+    names = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.jpg"))
+    scans = list(scan_images(tmp_path, names).values())
+    assert len(set(group_scans(scans, SplitParams().near_duplicate_bits, by_name=False).values())) == 3
+    assert len(set(group_scans(scans, SplitParams().near_duplicate_bits).values())) == 1
+
+
+def test_copies_of_a_photo_go_to_one_side(tmp_path):
+    names = [f"{i // 3:03}_jpg.rf.{i:032x}.jpg" for i in range(60)]
+    for i, name in enumerate(names):
+        draw(tmp_path / "all" / name, 100 + i, (64, 64))
+    (tmp_path / "all" / "annotations.json").write_text(
+        json.dumps(coco([{"id": i, "file_name": name} for i, name in enumerate(names)], []))
+    )
+    convert(tmp_path / "all", tmp_path / "dataset")
+    sides: dict[str, set[str]] = {}
+    for entry in load_dataset(tmp_path / "dataset").entries:
+        sides.setdefault(entry.image[:3], set()).add(entry.split)
+    assert len(sides) == 20
+    assert all(len(splits) == 1 for splits in sides.values())
 
 
 def near_looks(seed: int, count: int) -> np.ndarray:
