@@ -26,7 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if sys.stdout is not None:  # it may have been closed before we began
             sys.stdout.flush()
     except HakkaError as error:
-        print(f"error: {error}", file=sys.stderr)
+        from hakka.data.findings import visible  # here, because it brings numpy along
+
+        print("\n".join(map(visible, f"error: {error}".split("\n"))), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)

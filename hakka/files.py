@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -83,25 +83,46 @@ def read_json(path: Path) -> Any:
 def whole_folder(path: Path) -> Iterator[Path]:
     """A scratch folder beside ``path`` that replaces it on a clean exit and is removed on any other.
 
-    What a process that was killed left behind of such folders is removed first.
+    What cannot be replaced stays as it was. What a process that was killed left of such folders is removed first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path)
-    with ExitStack() as locks:
-        scratch = locks.enter_context(_scratch(path, _NEXT))
+    restore_folder(path)
+    with _scratch(path, _NEXT) as scratch:
         try:
             scratch.chmod(0o755)
             yield scratch
             if path.exists():
-                old = locks.enter_context(_scratch(path, _LAST))
-                os.replace(path, old / path.name)
-                os.replace(scratch, path)
-                shutil.rmtree(old)
+                with _scratch(path, _LAST) as last:
+                    try:
+                        os.replace(path, last / path.name)
+                        os.replace(scratch, path)
+                    finally:
+                        _put_back(last, path)
             else:
                 os.replace(scratch, path)
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
             raise
+
+
+def restore_folder(path: Path) -> bool:
+    """Bring back the folder that a process was about to replace at ``path`` when it was killed; True if there was one.
+
+    What else such processes left beside ``path`` is removed; one that is still at it is left alone.
+    """
+    restored = [_put_back(last, path) for last in _abandoned(path, _LAST)]
+    for folder in _abandoned(path, _NEXT):
+        shutil.rmtree(folder, ignore_errors=True)
+    return any(restored)
+
+
+def _put_back(last: Path, path: Path) -> bool:
+    """Remove the scratch folder of what was at ``path``, which comes back (True) if nothing else is there now."""
+    is_missing = not path.exists() and (last / path.name).is_dir()
+    if is_missing:
+        os.replace(last / path.name, path)
+    shutil.rmtree(last, ignore_errors=True)
+    return is_missing
 
 
 @contextmanager
@@ -115,15 +136,12 @@ def _scratch(path: Path, kind: str) -> Iterator[Path]:
                 return
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Remove what processes that are gone left beside ``path``; a folder that was about to be replaced comes back."""
-    for kind in (_LAST, _NEXT):
-        for folder in path.parent.glob(f".{glob.escape(path.name)}{kind}*"):
-            with _locked(folder) as is_locked:
-                if is_locked and kind == _LAST and not path.exists() and (folder / path.name).is_dir():
-                    os.replace(folder / path.name, path)
-                if is_locked:
-                    shutil.rmtree(folder, ignore_errors=True)
+def _abandoned(path: Path, kind: str) -> Iterator[Path]:
+    """The scratch folders beside ``path`` whose processes are gone, each locked while it is looked at."""
+    for folder in path.parent.glob(f".{glob.escape(path.name)}{kind}*"):
+        with _locked(folder) as is_locked:
+            if is_locked:
+                yield folder
 
 
 @contextmanager
@@ -145,6 +163,18 @@ def _locked(folder: Path) -> Iterator[bool | None]:
         yield is_locked
     finally:
         os.close(handle)
+
+
+def real_path(path: Path) -> Path:
+    """The absolute path without links; it need not be there.
+
+    Raises:
+        InvalidInput: its links lead in a circle.
+    """
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # RuntimeError is what pathlib raised until Python 3.13
+        raise InvalidInput(f"{path}: must be a path, got links that lead in a circle") from None
 
 
 def link_file(source: Path, target: Path) -> None:

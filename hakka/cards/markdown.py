@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hakka.data.findings import printable
+from hakka.data.findings import visible
 from hakka.data.page import page
 
 LONGEST = 300  # letters of a text that are shown
@@ -37,7 +37,7 @@ class Card:
 
 def escape(value: Any) -> str:
     """Any value as Markdown, in one line, that shows it and does nothing else."""
-    text = " ".join(printable(str(value)).split())
+    text = visible(" ".join(str(value).split()))
     text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
     return _MARKUP.sub(r"\\\g<0>", text)
 

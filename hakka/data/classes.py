@@ -86,7 +86,8 @@ def apply_class_map(annotations: Annotations, class_map: ClassMap | None) -> Ann
     places = {name: i for i, name in enumerate(names)}
     table = np.array([places.get(targets[name], -1) for name in annotations.names], dtype=np.intp)
     images, left_out = _relabel(annotations, table, reasons, Path(class_map.file).name)
-    findings = (*annotations.findings, *(_note(text) for text in matcher.notes), *left_out)
+    notes = [*matcher.notes, *Adviser([name for name in class_map.names if name in chosen]).notes()]
+    findings = (*annotations.findings, *(_note(text) for text in notes), *left_out)
     return replace(annotations, names=tuple(names), images=images, findings=findings)
 
 

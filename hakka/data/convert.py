@@ -18,7 +18,7 @@ from hakka.data.scan import Scan, scan_images
 from hakka.data.sheet import choose_pictures
 from hakka.data.split import SplitParams
 from hakka.errors import InvalidInput, Unavailable
-from hakka.files import whole_folder, write_json
+from hakka.files import real_path, whole_folder, write_json
 
 Progress = Callable[[int, int], None]
 
@@ -48,7 +48,7 @@ def convert(
         Unavailable: ``out`` cannot be written.
     """
     source, out = Path(source), Path(out)
-    out = out.resolve() if out.is_symlink() else out  # the link stays, and its place is written
+    out = real_path(out) if out.is_symlink() else out  # the link stays, and its place is written
     _check_out(source, out)
     if earlier is not None and params.keep_source:
         raise InvalidInput(f"{earlier}: either the splits of an earlier dataset are kept or the source's own, got both")
@@ -108,7 +108,8 @@ def _look(
 
 
 def _check_out(source: Path, out: Path) -> None:
-    if source.resolve() == out.resolve() or out.resolve() in source.resolve().parents:
+    data, target = real_path(source), real_path(out)
+    if target == data or target in data.parents:
         raise InvalidInput(f"{out}: the dataset must not replace the folder that holds the data ({source})")
     if out.is_dir() and any(out.iterdir()) and not is_dataset_folder(out):
         raise InvalidInput(f"{out}: will not replace a folder that is not a dataset of Hakka's")

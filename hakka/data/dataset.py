@@ -4,6 +4,8 @@ import hashlib
 import json
 import math
 import os
+import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -16,10 +18,11 @@ import yaml
 
 from hakka.boxes import Array
 from hakka.data.files_out import write_files
+from hakka.data.findings import is_text, short
 from hakka.data.labels import label_texts
 from hakka.data.split import SPLITS
 from hakka.errors import HakkaError, InvalidInput, NotFound, Tampered
-from hakka.files import canonical_json, link_file, read_json, whole_folder
+from hakka.files import canonical_json, link_file, read_json, restore_folder, sha256_file, whole_folder
 
 FORMAT = 1
 ROOT_FILE = "root.json"
@@ -79,7 +82,7 @@ class Dataset:
         value = read_json(note) if note.is_file() else None
         root = Path(os.path.normpath(self.path.resolve() / value)) if isinstance(value, str) else None
         if root is None or not root.is_dir():
-            found = f"it noted {root}, which is no folder" if root is not None else "it has no note of it"
+            found = f"it noted {short(str(root))}, which is no folder" if root is not None else "it has no note of it"
             raise InvalidInput(f"{self.path}: the dataset must know the folder of its images (or give it): {found}")
         return root
 
@@ -111,21 +114,47 @@ def load_dataset(path: Path) -> Dataset:
         InvalidInput: the folder is no dataset, or its format is one that this version does not know.
     """
     path = Path(path)
-    if not (path / "dataset.json").is_file():
+    about = read_about(path)
+    return Dataset(path, tuple(about["names"]), read_index(path), about["digest"])
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """The content of a dataset's ``dataset.json``, with class names that are text and a digest that is one.
+
+    A dataset that is missing only because the process that was replacing it was killed is brought back first.
+
+    Raises:
+        InvalidInput: the folder is no dataset, or its format is one that this version does not know.
+    """
+    place = Path(os.path.realpath(path))  # where the process left the old one, whatever links lead there
+    if not place.exists() and restore_folder(place):
+        print(f"{path}: is back as it was: what was replacing it had been killed", file=sys.stderr)
+    file = path / "dataset.json"
+    if not file.is_file():
         raise InvalidInput(f"{path}: not a dataset: it has no dataset.json (hakka convert makes one)")
-    about = read_json(path / "dataset.json")
+    about = read_json(file)
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         found = about.get("format") if isinstance(about, dict) else about
-        raise InvalidInput(f"{path / 'dataset.json'}: format must be {FORMAT}, got {found!r}")
+        raise InvalidInput(f"{file}: format must be {FORMAT}, got {short(found)}")
     names, digest = about.get("names"), about.get("digest")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not isinstance(digest, str):
-        raise InvalidInput(f"{path / 'dataset.json'}: needs a list of names and a digest")
+    if not isinstance(names, list) or not all(map(is_text, names)):
+        raise InvalidInput(f"{file}: needs a list of names, got {short(names)}")
+    if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise InvalidInput(f"{file}: digest must be 64 hex digits, got {short(digest)}")
+    return about
+
+
+def read_index(path: Path) -> tuple[ImageEntry, ...]:
+    """The entries of a dataset folder.
+
+    Raises:
+        InvalidInput: ``index.jsonl`` is missing, or a line is not an entry.
+    """
     index = path / "index.jsonl"
     if not index.is_file():
         raise InvalidInput(f"{index}: no such file")
     lines = index.read_bytes().split(b"\n")
-    entries = tuple(_read_entry(index, number, line) for number, line in enumerate(lines, 1) if line.strip())
-    return Dataset(path, tuple(names), entries, digest)
+    return tuple(_read_entry(index, number, line) for number, line in enumerate(lines, 1) if line.strip())
 
 
 def write_dataset(
@@ -139,7 +168,7 @@ def write_dataset(
     """Write labels, index and ``dataset.json`` into ``folder``; the same content gives the same bytes.
 
     ``entries`` are sorted by image. The boxes of entry ``i`` are ``boxes[starts[i]:starts[i + 1]]``, (n, 5) class, cx,
-    cy, w, h. ``about`` is put into ``dataset.json`` beside the counts and the digest.
+    cy, w, h. ``about`` is put into ``dataset.json`` beside the counts, the digest of the content and that of the index.
     """
     for split in SPLITS:
         (folder / "labels" / split).mkdir(parents=True)
@@ -156,6 +185,7 @@ def write_dataset(
         "classes": len(names),
         **counts,
         "digest": digest.hexdigest(),
+        "index_sha256": sha256_file(folder / "index.jsonl"),
         **about,
     }
     (folder / "dataset.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", newline="\n")
@@ -271,12 +301,12 @@ def _read_entry(index: Path, number: int, line: bytes) -> ImageEntry:
             raise ValueError(f"must have the fields {', '.join(_FIELDS)}")
         for name, kind in _FIELDS.items():
             if type(value[name]) is not kind:
-                raise ValueError(f"{name} must be {kind.__name__}, got {value[name]!r}")
+                raise ValueError(f"{name} must be {kind.__name__}, got {short(value[name])}")
         if value["split"] not in SPLITS:
-            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {value['split']!r}")
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {short(value['split'])}")
         for name in ("image", "stem"):
             if value[name].startswith("/") or ".." in value[name].split("/"):
-                raise ValueError(f"{name} must be a relative path without .., got {value[name]!r}")
+                raise ValueError(f"{name} must be a relative path without .., got {short(value[name])}")
     except ValueError as error:
         raise InvalidInput(f"line {number} of {index}: {error}") from None
     return ImageEntry(**value)

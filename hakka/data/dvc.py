@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hakka.data.dvcfile import Record, object_path
 from hakka.errors import InvalidInput, NotFound, Tampered, Unavailable
-from hakka.files import write_whole
+from hakka.files import real_path, write_whole
 from hakka.signals import end_with_parent
 
 LINKS = "hardlink,reflink,symlink,copy"
@@ -58,7 +58,7 @@ def find_root(folder: Path) -> Path:
     Raises:
         NotFound: it lies in none.
     """
-    for parent in folder.resolve().parents:
+    for parent in real_path(folder).parents:
         if (parent / ".dvc" / "config").is_file():
             return parent
     raise NotFound(f"{folder}: not inside a DVC repository (hakka data track makes one)")

@@ -7,16 +7,17 @@ dataset what a later one needs (``<its digest>/``): ``dataset.json`` and the ind
 import hashlib
 import re
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hakka.data.dataset import load_dataset
+from hakka.data.dataset import ImageEntry, read_about, read_index
 from hakka.data.findings import short
 from hakka.data.split import SPLITS, SplitParams
 from hakka.errors import InvalidInput
-from hakka.files import read_json, whole_folder, write_json
+from hakka.files import read_json, sha256_file, whole_folder, write_json
 
 _KEPT = ("dataset.json", "index.jsonl")
 
@@ -33,14 +34,23 @@ def read_earlier(dataset: Path) -> Earlier:
     """The splits of a dataset folder; neither its photos nor its labels need to be there any more.
 
     Raises:
-        InvalidInput: the folder is no dataset, or its index is not whole.
+        InvalidInput: the folder is no dataset, or its index is not the one that was written.
     """
-    loaded = load_dataset(dataset)
-    wanted, found = read_json(dataset / "dataset.json").get("images"), {s: len(loaded.split(s)) for s in SPLITS}
+    about, entries = read_about(dataset), read_index(dataset)
+    place = dataset / "index.jsonl"
+    counts = Counter(entry.split for entry in entries)
+    wanted, found = about.get("images"), {split: counts[split] for split in SPLITS}
     if wanted != found:
-        place = dataset / "index.jsonl"
         raise InvalidInput(f"{place}: must have the images that dataset.json counts, {short(wanted)}, got {found}")
-    return Earlier(loaded.digest, {entry.sha256: entry.split for entry in loaded.entries})
+    if "index_sha256" in about and about["index_sha256"] != sha256_file(place):  # older datasets do not have it
+        raise InvalidInput(f"{place}: must be as hakka convert wrote it, and it was changed: convert its source again")
+    first: dict[str, ImageEntry] = {}
+    for entry in entries:
+        twin = first.setdefault(entry.sha256, entry)
+        if twin.split != entry.split:
+            one, other = (f"{short(each.image)} in {each.split}" for each in (twin, entry))
+            raise InvalidInput(f"{place}: the same photo must be in one split, got {one} and {other}")
+    return Earlier(about["digest"], {digest: entry.split for digest, entry in first.items()})
 
 
 def find_earlier(accepted: Path, data: str, revision: str, params: SplitParams) -> str:
@@ -74,7 +84,7 @@ def remember_dataset(dataset: Path, accepted: Path, data: str, revision: str) ->
     Raises:
         InvalidInput: the folder is no dataset.
     """
-    about = read_json(dataset / "dataset.json")
+    about = read_about(dataset)
     kept = accepted / about["digest"]
     if not kept.is_dir():
         with whole_folder(kept) as folder:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from hakka.boxes import Array
 from hakka.data.dataset import ImageEntry
 from hakka.data.earlier import Earlier
-from hakka.data.findings import Finding, printable
+from hakka.data.findings import Finding, counted, printable
 from hakka.data.formats.annotations import SourceImage
 from hakka.data.groups import group_scans
 from hakka.data.scan import Scan
@@ -90,8 +90,10 @@ def _tell_held(
     stay = sum(split is not None for split in known)
     joined = sum(split is not None for split in held) - stay
     text = (
-        f"{stay} photos keep the split of the earlier dataset {earlier.digest[:12]}, {joined} new ones join their "
-        f"scenes, {len(images) - stay - joined} are spread; {len(earlier.splits) - stay} of its photos are not here"
+        f"{counted(stay, 'photo keeps', 'photos keep')} the split of the earlier dataset {earlier.digest[:12]}, "
+        f"{counted(joined, 'new one joins its scene', 'new ones join their scenes')}, "
+        f"{counted(len(images) - stay - joined, 'is spread', 'are spread')}; "
+        f"{counted(len(earlier.splits) - stay, 'of its photos is', 'of its photos are')} not here"
     )
     new = [split is None for split in known]
     return [_note(text), *_find_leaks("the earlier dataset's split", images, splits, groups, new)]
@@ -121,7 +123,7 @@ def _find_leaks(
     ]
     if len(notes) > _MOST_LEAKS:
         more = len(notes) - _MOST_LEAKS
-        notes = [*notes[:_MOST_LEAKS], f"{whose} tears {more} more scenes apart"]
+        notes = [*notes[:_MOST_LEAKS], f"{whose} tears {counted(more, 'more scene')} apart"]
     return [_note(note) for note in notes]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from hakka.data.findings import printable
+from hakka.data.findings import visible
 
 _STYLE = """
 :root{color-scheme:light dark;--text:#1d2a24;--quiet:#5c6b63;--back:#fbfaf6;--card:#fff;--head:#f0ede3;--line:#e3e0d6;
@@ -133,4 +133,4 @@ def _safe(text: str, most: int | None = _CELL_LENGTH) -> str:
     """Text as HTML that shows it, cut to a length that a person reads."""
     if most is not None and len(text) > most:
         text = text[: most - 1] + "…"
-    return escape(printable(text))
+    return escape(visible(text))

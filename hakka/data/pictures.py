@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from hakka.boxes import Array, cxcywh_to_xyxy
-from hakka.data.findings import printable
+from hakka.data.findings import visible
 from hakka.drawing import draw_detections
 
 MOST_PIXELS = 64_000_000  # a larger image would keep the report waiting for seconds
@@ -55,5 +55,5 @@ def _draw_boxes(picture: Image.Image, boxes: Array | None, names: Sequence[str])
 
 def _name_of(label: int, names: Sequence[str]) -> str:
     name = names[label] if 0 <= label < len(names) else str(label)
-    text = " ".join(printable(name).split())
+    text = " ".join(visible(name).split())
     return text if len(text) <= _MOST_LETTERS else text[: _MOST_LETTERS - 1] + "…"

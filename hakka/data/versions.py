@@ -17,7 +17,7 @@ from hakka.data.fingerprint import fingerprint
 from hakka.data.git import find_commit, find_repository, list_changes, list_tags, read_files, run_git
 from hakka.data.listing import list_source
 from hakka.errors import HakkaError, InvalidInput, NotFound
-from hakka.files import whole_folder
+from hakka.files import real_path, whole_folder
 
 PREFIX = "dvc-"
 
@@ -50,7 +50,7 @@ def revision(folder: Path) -> str:
         Unavailable: the folder is tracked and DVC does not run.
     """
     local = fingerprint(folder)
-    path = record_path(folder.resolve())
+    path = record_path(real_path(folder))
     if not path.is_file() or run_dvc(["status", "--json", path.name], path.parent).strip() not in ("", "{}"):
         return f"local-{local}"
     return parse_record(path.read_bytes(), str(path)).revision
@@ -71,7 +71,7 @@ def track(folder: Path, store: Path, *, remote: str | None = None, watch: bool =
     if irregular:
         place = folder / printable(irregular[0])
         raise InvalidInput(f"{place}: only files can have versions, and this is none, or a link to none")
-    folder = folder.resolve()
+    folder = real_path(folder)
     repository = find_repository(folder)
     if repository is None:
         raise InvalidInput(f"{folder}: versions need git: run `git init` in the folder of your project first")
@@ -98,7 +98,7 @@ def check_identity(folder: Path) -> None:
     Raises:
         InvalidInput: it does not; the sentence says how to tell it.
     """
-    repository = find_repository(folder.resolve())
+    repository = find_repository(real_path(folder))
     if repository is None:
         return
     try:
@@ -193,7 +193,7 @@ def find_record(folder: Path, revision: str) -> Record:
         NotFound: no such revision, or the folder was not tracked at it.
         InvalidInput: the folder is not inside a git repository, or its record is broken.
     """
-    present = record_path(folder.resolve())
+    present = record_path(real_path(folder))
     if revision.startswith(PREFIX):
         if present.is_file():
             here = parse_record(present.read_bytes(), str(present))
@@ -273,7 +273,7 @@ def _transfer(verb: str, folder: Path | None, remote: str | None, watch: bool, m
     if folder is None:
         out = run_dvc([verb, *_all_records(Path.cwd()), *options], Path.cwd(), watch=watch)
     else:
-        path = record_path(folder.resolve())
+        path = record_path(real_path(folder))
         if not path.is_file():
             raise NotFound(f"{folder}: not tracked by DVC: there is no {path.name} beside it")
         out = run_dvc([verb, path.name, *options], path.parent, watch=watch)
@@ -293,7 +293,7 @@ def _all_records(folder: Path) -> list[str]:
 
 
 def _repository(folder: Path) -> Path:
-    repository = find_repository(folder.resolve())
+    repository = find_repository(real_path(folder))
     if repository is None:
         raise InvalidInput(f"{folder}: versions need git, and this folder is not inside a git repository")
     return repository
@@ -302,7 +302,7 @@ def _repository(folder: Path) -> Path:
 def _record_in_git(folder: Path) -> tuple[Path, str]:
     """The git repository of a folder, and the name of the folder's record in it."""
     repository = _repository(folder)
-    return repository, record_path(folder.resolve()).relative_to(repository.resolve()).as_posix()
+    return repository, record_path(real_path(folder)).relative_to(repository.resolve()).as_posix()
 
 
 def _parse_or_none(content: bytes | None, place: str) -> Record | None:

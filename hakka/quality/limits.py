@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hakka.data.findings import short
 from hakka.errors import InvalidInput
 from hakka.params import PARAMS_FILE, read_params
 
@@ -80,7 +81,7 @@ def read_limits(path: Path = PARAMS_FILE, users: Collection[str] = ()) -> Limits
         if check not in values:
             raise InvalidInput(f"{place} is not a check; known are {', '.join(sorted(values))}")
         if not isinstance(settings, dict):
-            raise InvalidInput(f"{place} must be a mapping, got {settings!r}")
+            raise InvalidInput(f"{place} must be a mapping, got {short(settings)}")
         for key, value in settings.items():
             value = "off" if key == "severity" and value is False else value  # YAML reads a bare off as false
             _check(place, key, value, None if check in users else values[check])
@@ -92,6 +93,6 @@ def _check(place: str, key: str, value: Any, known: Mapping[str, Any] | None) ->
     if known is not None and key not in known:
         raise InvalidInput(f"{place}.{key} is not a threshold; known are {', '.join(sorted(known))}")
     if key == "severity" and value not in SEVERITIES:
-        raise InvalidInput(f"{place}.severity must be one of {', '.join(SEVERITIES)}, got {value!r}")
+        raise InvalidInput(f"{place}.severity must be one of {', '.join(SEVERITIES)}, got {short(value)}")
     if key != "severity" and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
-        raise InvalidInput(f"{place}.{key} must be a number from 0, got {value!r}")
+        raise InvalidInput(f"{place}.{key} must be a number from 0, got {short(value)}")

@@ -10,6 +10,7 @@ import pytest
 from _pytest.outcomes import Failed
 
 from hakka.data.dataset import load_dataset
+from hakka.data.findings import visible
 from hakka.errors import HakkaError, InvalidInput
 from hakka.files import write_json
 from hakka.params import PARAMS_FILE
@@ -156,10 +157,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("data warnings")
     for record in warned:
         first = record["findings"][0]["reason"]
-        terminalreporter.write_line(f"{record['name']}: {len(record['findings'])}, first: {first}")
+        terminalreporter.write_line(f"{record['name']}: {len(record['findings'])}, first: {visible(first)}")
     for record in records:
         if record["note"]:
-            terminalreporter.write_line(f"{record['name']}: {record['note']}")
+            terminalreporter.write_line(f"{record['name']}: {visible(record['note'])}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

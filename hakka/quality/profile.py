@@ -12,6 +12,7 @@ import numpy as np
 from hakka.boxes import Array
 from hakka.data.dataset import Dataset, load_dataset
 from hakka.data.earlier import name_data
+from hakka.data.findings import counted, short
 from hakka.data.scan import Scan
 from hakka.errors import InvalidInput
 from hakka.files import read_json, write_whole
@@ -127,8 +128,8 @@ class DriftLimits:
 def find_drift(before: Profile, after: Profile, limits: DriftLimits) -> list[str]:
     """One sentence for everything that differs between two versions by more than the limits and by more than chance."""
     old, new = ({name for name, count in profile["classes"].items() if count} for profile in (before, after))
-    found = [f"class {name!r} is new: {after['classes'][name]} boxes" for name in sorted(new - old)]
-    found += [f"class {name!r} has gone: it had {before['classes'][name]} boxes" for name in sorted(old - new)]
+    found = [f"class {short(name)} is new: {_boxes(after['classes'][name])}" for name in sorted(new - old)]
+    found += [f"class {short(name)} has gone: it had {_boxes(before['classes'][name])}" for name in sorted(old - new)]
     if old and new:
         distance, chance = _class_distance(before["classes"], after["classes"])
         if distance > limits.class_distance + chance:
@@ -138,6 +139,10 @@ def find_drift(before: Profile, after: Profile, limits: DriftLimits) -> list[str
         if distance > max(limits.number_distance, chance):
             found.append(_sentence(what, "Kolmogorov–Smirnov", limits.number_distance, distance))
     return found
+
+
+def _boxes(count: int) -> str:
+    return counted(count, "box", "boxes")
 
 
 def _sentence(what: str, measure: str, limit: float, distance: float) -> str:

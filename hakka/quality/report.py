@@ -9,6 +9,7 @@ from typing import Any
 from hakka.boxes import Array
 from hakka.cores import usable_cores
 from hakka.data.dataset import Dataset, ImageEntry
+from hakka.data.findings import counted
 from hakka.data.page import gallery, heading, page, paragraph, table
 from hakka.data.pictures import thumbnail
 from hakka.errors import InvalidInput
@@ -24,8 +25,9 @@ def render_report(report: Mapping[str, Any], dataset: Dataset, root: Path) -> st
     verdict = "Passed" if report["passed"] else "Failed"
     kind = "ok" if report["passed"] else "error"
     skipped = sum(check["skipped"] for check in report["checks"])
-    summary = f"{verdict}: {len(report['checks']) - skipped} checks, {report['errors']} errors, "
-    summary += f"{report['warnings']} warnings" + (f", {skipped} not run." if skipped else ".")
+    counts = (len(report["checks"]) - skipped, "check"), (report["errors"], "error"), (report["warnings"], "warning")
+    summary = f"{verdict}: " + ", ".join(counted(*count) for count in counts)
+    summary += f", {skipped} not run." if skipped else "."
     body = [paragraph(summary, kind), table(["", "check", "what must be true", "findings"], _rows(report["checks"]))]
     pictures = _Pictures(dataset, root)
     failed = sorted(

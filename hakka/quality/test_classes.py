@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 
 from hakka.boxes import Array
 from hakka.data.dataset import Dataset
+from hakka.data.findings import counted, short
 from hakka.quality.answers import Judge
 from hakka.quality.limits import Limits
 
@@ -13,7 +14,7 @@ def test_class_instances(dataset: Dataset, class_counts: dict[str, Counter[str]]
     least = limits.number("class_instances", "min_boxes")
     total = sum(class_counts.values(), Counter())
     judge(
-        (None, f"class {name!r}: must have ≥ {least:g} boxes, got {total[name]}")
+        (None, f"class {short(name)}: must have ≥ {least:g} boxes, got {total[name]}")
         for name in dataset.names
         if total[name] < least
     )
@@ -27,14 +28,16 @@ def test_class_balance(class_counts: dict[str, Counter[str]], limits: Limits, ju
         judge([])
         return
     (often, high), (seldom, low) = ordered[0], ordered[-1]
-    reason = f"{often!r} has {high} boxes, {seldom!r} {low}: the ratio must be ≤ {most:g}, got {high / low:.0f}"
-    judge([(None, reason)])
+    counts = f"{short(often)} has {counted(high, 'box', 'boxes')}, {short(seldom)} {low}"
+    judge([(None, f"{counts}: the ratio must be ≤ {most:g}, got {high / low:.0f}")])
 
 
 def test_classes_trained(dataset: Dataset, class_counts: dict[str, Counter[str]], judge: Judge) -> None:
     """Every class is seen in training."""
     judge(
-        (None, f"class {name!r}: train has no box of it") for name in dataset.names if not class_counts["train"][name]
+        (None, f"class {short(name)}: train has no box of it")
+        for name in dataset.names
+        if not class_counts["train"][name]
     )
 
 
@@ -49,7 +52,7 @@ def test_class_splits(
             for label in boxes[entry.image][:, 0]:
                 scenes[int(label)].add(entry.group)
     judge(
-        (None, f"class {name!r}: is in {len(scenes[label])} scenes, but {split} has no box of it")
+        (None, f"class {short(name)}: is in {counted(len(scenes[label]), 'scene')}, but {split} has no box of it")
         for label, name in enumerate(dataset.names)
         for split in ("val", "test")
         if dataset.split(split) and len(scenes[label]) >= least and not class_counts[split][name]

@@ -12,6 +12,7 @@ import pytest
 
 from hakka.boxes import Array, cxcywh_to_xyxy, iou, iou_matrix
 from hakka.data.dataset import Dataset
+from hakka.data.findings import counted
 from hakka.quality.answers import Judge, Problem
 from hakka.quality.limits import Limits
 
@@ -85,7 +86,9 @@ def test_label_syntax(dataset: Dataset, labels: dict[str, Array | str], judge: J
         if isinstance(found, str):
             problems.append((entry.image, found))
         elif len(found) != entry.boxes:
-            problems.append((entry.image, f"{entry.image}: must have {entry.boxes} boxes, got {len(found)}"))
+            problems.append(
+                (entry.image, f"{entry.image}: must have {counted(entry.boxes, 'box', 'boxes')}, got {len(found)}")
+            )
     judge(problems)
 
 

@@ -100,6 +100,7 @@ def add_verbs(verbs: Verbs) -> None:
 
 def run_sample(options: argparse.Namespace) -> int:
     """Draw the sample."""
+    from hakka.data.findings import counted
     from hakka.data.sample import SAMPLE_BACKGROUNDS, write_sample
 
     families = tuple(options.backgrounds.split(",")) if options.backgrounds else SAMPLE_BACKGROUNDS
@@ -115,8 +116,8 @@ def run_sample(options: argparse.Namespace) -> int:
         print_json({**counts, "out": str(options.out)})
     else:
         print(
-            f"{options.out}: {counts['images']} images, {counts['annotations']} annotations, "
-            f"{counts['classes']} classes"
+            f"{options.out}: {counted(counts['images'], 'image')}, {counted(counts['annotations'], 'annotation')}, "
+            + counted(counts["classes"], "class", "classes")
         )
     return 0
 
@@ -162,6 +163,7 @@ def _weight(finding: dict[str, Any]) -> tuple[bool, bool, bool]:
 def run_export_data(options: argparse.Namespace) -> int:
     """Write a dataset in another format."""
     from hakka.data.coco_out import export_coco
+    from hakka.data.findings import counted
 
     written = export_coco(options.dataset, options.data, options.out, per_split=options.per_split)
     if options.json:
@@ -169,7 +171,8 @@ def run_export_data(options: argparse.Namespace) -> int:
     else:
         for file in written["files"]:
             print(file)
-        print(f"{written['images']} images, {written['boxes']} boxes, {written['classes']} classes")
+        nouns = {"images": "image", "boxes": "box", "classes": "class"}
+        print(", ".join(counted(written[many], one, many) for many, one in nouns.items()))
     return 0
 
 
@@ -192,21 +195,26 @@ def run_validate(options: argparse.Namespace) -> int:
 
 
 def _print_checks(report: dict[str, Any]) -> None:
+    from hakka.data.findings import counted, visible
+
     for check in report["checks"]:
         if not check["passed"]:
-            print(f"{check['severity']}: {check['name']}: {len(check['findings'])} findings")
+            print(f"{check['severity']}: {check['name']}: {counted(len(check['findings']), 'finding')}")
             _print_findings(check["findings"])
     verdict = "passed" if report["passed"] else "failed"
     skipped = [check for check in report["checks"] if check["skipped"]]
     for check in skipped:
-        print(f"not run: {check['name']}: {check['note'].removeprefix('skipped: ')}")
+        print(f"not run: {check['name']}: {visible(check['note'].removeprefix('skipped: '))}")
     run = len(report["checks"]) - len(skipped)
-    print(f"checks  {run} run, {report['errors']} errors, {report['warnings']} warnings: {verdict}")
+    errors, warnings = counted(report["errors"], "error"), counted(report["warnings"], "warning")
+    print(f"checks  {run} run, {errors}, {warnings}: {verdict}")
 
 
 def _print_findings(findings: list[dict[str, Any]]) -> None:
+    from hakka.data.findings import visible
+
     for finding in findings[:SHOWN]:
         image, reason = finding.get("image"), finding["reason"]
-        print(f"  {reason}" if not image or image in reason else f"  {image}: {reason}")
+        print("  " + visible(reason if not image or image in reason else f"{image}: {reason}"))
     if len(findings) > SHOWN:
         print(f"  … and {len(findings) - SHOWN} more")

@@ -118,6 +118,14 @@ def test_an_unmapped_class_is_kept_or_refused_and_gets_the_nearest_name(tmp_path
     assert len(notes) == 3
 
 
+def test_a_canonical_name_that_looks_like_a_typo_is_said_and_one_that_recipes_do_not_know_is_not(tmp_path):
+    became, reasons = mapped(
+        tmp_path, "classes: {tomat: [tomatoe], plate: [dish], milk: [mik]}", "tomatoe", "dish", "mik"
+    )
+    assert became == {"tomatoe": "tomat", "dish": "plate", "mik": "milk"}
+    assert reasons == ["'tomat' is not an ingredient that recipes know; nearest: 'tomato'"]
+
+
 def test_without_a_map_names_stay_and_likely_typos_are_said_once():
     source = annotations("tomato", "mik", "spagetti", "Tomato", "plate", "cup 1", "cup 2", "widget", "widgett", "eggs")
     result = apply_class_map(source, None)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hakka.boxes import cxcywh_to_xyxy
+from hakka.cli import main
 from hakka.data import labels, load_dataset, materialize, place
 from hakka.data.convert import convert
 from hakka.data.dataset import content_digest
@@ -85,6 +87,10 @@ def test_two_images_of_one_stem_get_two_label_files(source, tmp_path):
         ("dataset.json", "{", "not valid JSON"),
         ("dataset.json", '{"format": 7}', "format must be 1, got 7"),
         ("dataset.json", '{"format": 1, "names": "egg", "digest": ""}', "list of names"),
+        ("dataset.json", json.dumps({"format": 1, "names": ["\ud800"], "digest": "0" * 64}), "list of names"),
+        ("dataset.json", json.dumps({"format": 1, "names": [], "digest": "\ud800" * 64}), "must be 64 hex digits"),
+        ("dataset.json", json.dumps({"format": 1, "names": [], "digest": "\x1b[31m"}), r"got '\\x1b\[31m'$"),
+        ("dataset.json", json.dumps({"format": "x" * 3_000_000}), "format must be 1, got 'xxx"),
         ("index.jsonl", "{}", "line 1 .* must have the fields"),
         ("index.jsonl", "[[[", "line 1 of"),
     ],
@@ -92,8 +98,24 @@ def test_two_images_of_one_stem_get_two_label_files(source, tmp_path):
 def test_a_broken_dataset_is_one_sentence(write_coco, tmp_path, file, content, word):
     convert(write_coco(3), tmp_path / "out")
     (tmp_path / "out" / file).write_text(content)
-    with pytest.raises(InvalidInput, match=word):
+    with pytest.raises(InvalidInput, match=word) as raised:
         load_dataset(tmp_path / "out")
+    assert len(str(raised.value)) < 500
+
+
+@pytest.mark.parametrize("field", ["image", "split", "boxes"])
+def test_a_value_of_megabytes_is_told_in_a_short_sentence(write_coco, tmp_path, capsys, field):
+    convert(write_coco(3), tmp_path / "out")
+    index = tmp_path / "out" / "index.jsonl"
+    first, rest = index.read_text().split("\n", 1)
+    index.write_text(json.dumps({**json.loads(first), field: "/" * 3_000_000}) + "\n" + rest)
+    assert (
+        main(["convert", str(tmp_path / "source"), "--out", str(tmp_path / "2"), "--keep-splits", str(index.parent)])
+        == 2
+    )
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: line 1 of {index}: {field} must be ")
+    assert len(said) < 500
 
 
 def test_an_index_that_climbs_out_is_refused(write_coco, tmp_path):
@@ -198,6 +220,82 @@ def test_a_folder_that_was_about_to_be_replaced_comes_back(write_coco, tmp_path)
         raise RuntimeError
     assert len(load_dataset(tmp_path / "out").entries) == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
+
+
+KILLED_BETWEEN = """
+import os, signal, sys
+from hakka.cli import main
+replace = os.replace
+def replace_and_die(source, target):
+    replace(source, target)
+    if ".out.last-" in str(target):
+        os.kill(os.getpid(), signal.SIGKILL)
+os.replace = replace_and_die
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("verb", ["convert", "validate"])
+def test_a_dataset_whose_replacement_was_killed_is_there_for_the_next_command(write_coco, tmp_path, capsys, verb):
+    out = tmp_path / "out"
+    convert = ["convert", str(write_coco(6)), "--out", str(out)]
+    assert main(convert) == 0
+    digest = load_dataset(out).digest
+    (tmp_path / "link").symlink_to(out)
+    capsys.readouterr()
+    killed = subprocess.run([sys.executable, "-c", KILLED_BETWEEN, *convert], capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    assert not out.exists()
+    again = {
+        "convert": [*convert, "--keep-splits", str(out)],
+        "validate": ["validate", str(tmp_path / "link"), "--out", str(tmp_path / "validation")],
+    }
+    assert main(again[verb]) == 0
+    said = capsys.readouterr()
+    assert said.err.endswith(" is back as it was: what was replacing it had been killed\n")
+    assert "6 photos keep the split" in said.out or verb == "validate"
+    assert load_dataset(out).digest == digest
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_folder_that_cannot_be_replaced_leaves_nothing_behind(write_coco, tmp_path, capsys, monkeypatch):
+    source = write_coco(3)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert main(["convert", str(source), "--out", "."]) == 2  # no system lets "." be renamed
+    assert capsys.readouterr().err.startswith("error: .: the dataset cannot be written: ")
+    assert not list(Path().iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "source"]
+
+
+def test_what_was_there_comes_back_where_the_new_cannot_take_its_place(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").touch()
+    with pytest.raises(FileNotFoundError), whole_folder(tmp_path / "out") as folder:
+        folder.rmdir()
+    assert (tmp_path / "out" / "old").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "convert source --out loop",
+        "convert source --out loop/out",
+        "convert loop --out out",
+        "convert source --out out --keep-splits loop",
+        "validate loop",
+        "data list loop",
+        "data diff HEAD --data loop",
+    ],
+)
+def test_links_that_lead_in_a_circle_are_one_sentence(write_coco, tmp_path, capsys, monkeypatch, command):
+    write_coco(3)
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.chdir(tmp_path)
+    assert main(command.split()) == 2
+    assert capsys.readouterr().err.startswith("error: loop")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["loop", "source"]
 
 
 SHARE = st.integers(0, 10**8).map(lambda units: units / 10**8)

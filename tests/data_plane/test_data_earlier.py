@@ -220,3 +220,65 @@ def test_an_index_that_lost_lines_is_not_taken_for_an_earlier_dataset(versions, 
     with pytest.raises(InvalidInput, match=r"index\.jsonl: must have the images that dataset\.json counts"):
         convert(source, tmp_path / "out", earlier=first)
     assert not (tmp_path / "out").exists()
+
+
+def change_index(dataset, change, about=()):
+    """Write the entries of an index as ``change`` leaves them, and what ``about`` adds to dataset.json."""
+    index = dataset / "index.jsonl"
+    entries = [json.loads(line) for line in index.read_text().splitlines()]
+    change(entries)
+    index.write_text("".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries))
+    content = read_json(dataset / "dataset.json") | dict(about)
+    (dataset / "dataset.json").write_text(json.dumps(content))
+    return entries
+
+
+def swap_splits(entries):
+    """Two photos change their places: every split has as many as before."""
+    one, other = (next(entry for entry in entries if entry["split"] == split) for split in ("train", "test"))
+    one["split"], other["split"] = "test", "train"
+
+
+def make_twins(entries):
+    """A photo of train gets the digest of one of test."""
+    one, other = (next(entry for entry in entries if entry["split"] == split) for split in ("train", "test"))
+    one["sha256"] = other["sha256"]
+
+
+def test_an_index_that_was_changed_by_hand_is_not_taken_also_where_its_labels_are_gone(versions, tmp_path):
+    first, source = versions
+    accepted = tmp_path / "accepted"
+    remember_dataset(first, accepted, str(source), "r1")
+    for dataset in (first, accepted / load_dataset(first).digest):
+        change_index(dataset, swap_splits)
+        with pytest.raises(InvalidInput, match=r"index\.jsonl: must be as hakka convert wrote it, and it was changed"):
+            convert(source, tmp_path / "out", earlier=dataset)
+
+
+def test_a_photo_in_two_splits_is_told_with_both_names(versions):
+    first, _ = versions
+    entries = change_index(first, make_twins)
+    index = hashlib.sha256((first / "index.jsonl").read_bytes()).hexdigest()
+    change_index(first, lambda _: None, {"index_sha256": index})
+    twins = [entry for entry in entries if sum(entry["sha256"] == other["sha256"] for other in entries) > 1]
+    one, other = (f"'{entry['image']}' in {entry['split']}" for entry in twins)
+    with pytest.raises(InvalidInput, match=f"the same photo must be in one split, got {one} and {other}$"):
+        read_earlier(first)
+
+
+def test_a_dataset_from_before_the_index_had_a_digest_is_still_read(versions):
+    first, _ = versions
+    expected = read_earlier(first)
+    about = read_json(first / "dataset.json")
+    del about["index_sha256"]
+    (first / "dataset.json").write_text(json.dumps(about))
+    assert read_earlier(first) == expected
+
+
+def test_one_photo_is_counted_as_one():
+    _, _, earlier, _ = split([(photo(1), []), (photo(2), [])])
+    _, [note], *_ = split([(photo(1), []), (photo(3), [])], earlier)
+    assert note == (
+        "1 photo keeps the split of the earlier dataset dddddddddddd, 0 new ones join their scenes, 1 is spread; "
+        "1 of its photos is not here"
+    )

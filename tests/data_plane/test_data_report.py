@@ -13,6 +13,7 @@ import pytest
 from data_pictures import coco, draw
 from PIL import Image
 
+from hakka.cli import main
 from hakka.data.convert import convert
 from hakka.data.page import bars, gallery, page, table
 from hakka.data.pictures import thumbnail
@@ -130,6 +131,24 @@ def test_hostile_names_are_shown_and_not_obeyed(source, tmp_path):
     assert file in parsed.texts
     assert any("<b>gone</b>.jpg" in text for text in parsed.texts)
     assert len(parsed.images) == parsed.tags.count("img") == 4  # two examples, twice clipped
+
+
+def test_what_turns_text_or_commands_a_terminal_is_written_out(source, tmp_path, capsys):
+    """The joiners of emoji and of many scripts stay."""
+    file, cook = "egg\u202egpj.exe\x1b[31m\n.jpg", "\N{MAN}\N{ZERO WIDTH JOINER}\N{COOKING}"
+    draw(source / file, 1)
+    images = [{"id": 0, "file_name": file}]
+    boxes = [{"image_id": 0, "category_id": 10, "bbox": [-8, 8, 30, 30]}]
+    (source / "a.json").write_text(json.dumps(coco(images, boxes, (f"\u2066{cook}\u200f", "\x9b"))))
+    assert main(["convert", str(source), "--out", str(tmp_path / "out")]) == 0
+    page = report_page(tmp_path / "out")
+    assert f"\\u2066{cook}\\u200f" in page.texts
+    assert "\\x9b" in page.texts
+    assert "egg\\u202egpj.exe\\x1b[31m\\n.jpg" in page.texts
+    said = capsys.readouterr().out
+    assert "\n  egg\\u202egpj.exe\\x1b[31m\\n.jpg: box 0: hangs out" in said
+    for text in (page.text, said):
+        assert not set(text) & set("\u202e\u2066\u200f\x1b\x9b")
 
 
 @pytest.mark.parametrize("name", ["../secret.jpg", "a/../../secret.jpg", "{root}/secret.jpg", "..\\secret.jpg"])

@@ -13,6 +13,7 @@ import yaml
 from PIL import Image
 from quality_photos import failed, photo
 
+from hakka.cli import main
 from hakka.data.convert import convert
 from hakka.data.dataset import load_dataset
 from hakka.data.scan import scan_images
@@ -106,6 +107,15 @@ def test_what_is_wrong_stops_and_is_named(dataset, source, tmp_path, spoil, chec
     assert not report["passed"]
     assert words in failed(report)[check]
     assert check in (tmp_path / "out" / "junit.xml").read_text()
+
+
+def test_one_finding_and_one_error_are_told_as_one(dataset, source, tmp_path, capsys):
+    add_orphan(dataset, source)
+    assert main(["validate", str(dataset.path), "--data", str(source), "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().out
+    assert "error: label_files: 1 finding\n" in said
+    assert " run, 1 error, 0 warnings: failed" in said
+    assert ", 1 error, 0 warnings" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_what_is_doubtful_is_reported_and_does_not_stop(source, tmp_path):
