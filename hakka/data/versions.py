@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from hakka.data.dvc import Cache, add_remote, find_root, link_object, make_folders, read_config, run_dvc, set_up
 from hakka.data.dvcfile import Record, parse_listing, parse_record, record_path
-from hakka.data.findings import printable
+from hakka.data.findings import printable, short
 from hakka.data.fingerprint import fingerprint
 from hakka.data.git import find_commit, find_repository, list_changes, list_tags, read_files, run_git
 from hakka.data.listing import list_source
@@ -92,11 +92,12 @@ def track(folder: Path, store: Path, *, remote: str | None = None, watch: bool =
     return Tracked(record, repository, tuple(sorted(line[3:] for line in changed.decode().split("\0") if line)))
 
 
-def check_identity(folder: Path) -> None:
-    """Look whether git, where it keeps ``folder``, knows whose commits these are, before anything is changed.
+def check_commit(folder: Path, tag: str | None = None) -> None:
+    """Look whether git, where it keeps ``folder``, could commit with this tag, before anything is changed.
 
     Raises:
-        InvalidInput: it does not; the sentence says how to tell it.
+        InvalidInput: it does not know whose commits these are (the sentence says how to tell it), or the tag is taken,
+            or none.
     """
     repository = find_repository(real_path(folder))
     if repository is None:
@@ -107,13 +108,21 @@ def check_identity(folder: Path) -> None:
     except InvalidInput as error:
         way = "git config --global user.name 'Your Name' and git config --global user.email you@example.org"
         raise InvalidInput(f"{error}; tell git who you are first: {way}") from None
+    if tag is None:
+        return
+    try:
+        run_git(["check-ref-format", f"refs/tags/{tag}"], repository)
+    except InvalidInput:
+        raise InvalidInput(f"tag: must be a name that git takes, got {short(tag)}") from None
+    if run_git(["tag", "--list", "--", tag], repository):
+        raise InvalidInput(f"tag: must be a new one, and {tag} is there already")
 
 
 def commit(tracked: Tracked, message: str, tag: str | None = None) -> str:
     """Let git keep the files of a tracked folder, and only those, and name the commit; its short id.
 
     Raises:
-        InvalidInput: git refused: no user name, or the tag is taken.
+        InvalidInput: git refused.
     """
     if tracked.to_commit:
         run_git(["add", "--", *tracked.to_commit], tracked.repository)

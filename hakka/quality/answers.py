@@ -7,7 +7,8 @@ from typing import Any, Protocol
 import pytest
 from _pytest.outcomes import Failed  # what pytest.fail raises; its public name is not known to type checkers
 
-from hakka.data.findings import printable
+from hakka.data.findings import printable, short
+from hakka.errors import InvalidInput
 from hakka.quality.limits import Limits
 
 SUITE = Path(__file__).resolve().parent
@@ -74,8 +75,16 @@ class Answers:
 
 
 def add_findings(record: dict[str, Any], problems: Iterable[Problem]) -> None:
-    """Put problems into a record, which then has not passed."""
-    for image, reason, *other in problems:
+    """Put problems into a record, which then has not passed.
+
+    Raises:
+        InvalidInput: one of them is no problem; a text, say, would be taken apart into its letters.
+    """
+    for problem in problems:
+        if not isinstance(problem, tuple | list) or len(problem) not in (2, 3):
+            rule = "a problem must be (photo or None, sentence) or (photo, sentence, other photo)"
+            raise InvalidInput(f"judge: {rule}, got {short(problem)}")
+        image, reason, *other = problem
         finding = {"image": image if image is None else printable(str(image)), "reason": printable(str(reason))}
         record["findings"].append(finding | ({"other": printable(str(other[0]))} if other else {}))
     record["passed"] = not record["findings"]

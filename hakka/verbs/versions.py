@@ -82,13 +82,13 @@ def _add_track(parts: Verbs) -> None:
 
 def run_track(options: argparse.Namespace) -> int:
     """Track a folder; with --commit, --message or --tag, commit it too."""
-    from hakka.data.versions import check_identity, commit, track
+    from hakka.data.versions import check_commit, commit, track
     from hakka.settings import read_settings
 
     store = read_settings().dvc_remote
     commits = bool(options.commit or options.message or options.tag)
     if commits:
-        check_identity(options.folder)
+        check_commit(options.folder, options.tag)
     tracked = track(options.folder, store, remote=options.remote, watch=_watched(options))
     record = tracked.record
     answer: dict[str, Any] = {**_counts(asdict(record)), "revision": record.revision, "commit": None}

@@ -244,6 +244,18 @@ def test_without_a_name_for_its_commits_nothing_is_changed(project, capsys, monk
     assert not Path(".dvc").exists()
 
 
+@pytest.mark.parametrize(("tag", "words"), [("v1", "there already"), ("a b", "a name that git takes")])
+def test_with_a_tag_that_cannot_be_given_nothing_is_changed(project, capsys, tag, words):
+    assert hakka(capsys, "track", "photos", "--tag", "v1")[0] == 0
+    before = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True).stdout
+    (Path("photos") / "notes.txt").write_text("new")
+    code, _, err = hakka(capsys, "track", "photos", "--tag", tag)
+    assert code == 2
+    assert words in err
+    assert subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True).stdout == before
+    assert not subprocess.run(["git", "diff", "HEAD", "--name-only"], check=True, capture_output=True).stdout
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

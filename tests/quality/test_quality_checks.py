@@ -80,7 +80,7 @@ BROKEN = {
         "import pytest\n@pytest.fixture\ndef f():\n yield\n 1 / 0\ndef test_tears(f): pass\n",
         "the check broke: ZeroDivisionError",
     ),
-    "spoils": ("def test_spoils(judge):\n judge([5])\n", "the check broke: TypeError"),
+    "spoils": ("def test_spoils(judge):\n judge([5])\n", "a problem must be (photo or None, sentence)"),
     "floods": ("def test_floods():\n while True: print('x' * 9999)\n", "the check broke: OSError"),
 }
 
