@@ -15,13 +15,14 @@ from hakka.errors import InvalidInput, Unavailable
 from serving import metrics
 from serving.admission import Busy
 from serving.framework import InferenceServicer, add_servicer, pb
-from serving.limits import BODIES, Incoming, Room, Turns
+from serving.limits import BODIES, Incoming, Room
 from serving.model import counted
 from serving.protocol import ALL_OUTPUTS, Answer, V2Request, read_v2
 from serving.refusals import FAILURE, INTERNAL, refuse
 from serving.responses import binary_tensor, output_tensor, response_parameters
 from serving.service import Service
 from serving.texts import TooLarge
+from serving.turns import Turns
 
 logger = logging.getLogger("hakka.serving")
 
@@ -29,6 +30,9 @@ logger = logging.getLogger("hakka.serving")
 # calls that hardly need any, which have turns of their own.
 SENDING = BODIES // 2
 OTHERS_SENDING = 2
+# Seconds of a turn while a few others wait: a photo may take some to come, a name does not.
+HURRY = 5.0
+OTHERS_HURRY = 1.0
 # Bytes of a message that may come before its turn, so that a photo of the usual size has not far to go then.
 AHEAD = 256 * 1024
 # Field of an InferParameter that newer forms of the protocol (Triton's) have, and KServe's has not.
@@ -179,8 +183,8 @@ class Reader(aio.ServerInterceptor):
 
     def __init__(self, room: Room, seconds: float) -> None:
         self._room = room
-        self._turns = Turns(SENDING, seconds)
-        self._turns_of_others = Turns(OTHERS_SENDING, seconds)
+        self._turns = Turns(SENDING, seconds, HURRY)
+        self._turns_of_others = Turns(OTHERS_SENDING, seconds, OTHERS_HURRY)
 
     async def intercept_service(
         self,
@@ -199,7 +203,7 @@ class Reader(aio.ServerInterceptor):
         try:
             with counted("grpc"):
                 self._room.check(0)  # a refusal should cost little
-                async with self._turns.turn():
+                async with self._turns.turn(context.peer()):
                     content = await message.read(partial(_receive, context))
                 answer = handler.unary_unary(_parse(handler, content), context)
                 del content
@@ -208,7 +212,7 @@ class Reader(aio.ServerInterceptor):
             self._room.give_back(message.size)
 
     async def _tell(self, handler: RpcMethodHandler, context: aio.ServicerContext) -> Any:
-        async with self._turns_of_others.turn():
+        async with self._turns_of_others.turn(context.peer()):
             content = await _receive(context)
         return await handler.unary_unary(_parse(handler, content), context)
 

@@ -2,23 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hakka.errors import HakkaError
 from serving import metrics
 from serving.admission import Admission, Busy
 from serving.connections import CONNECTION
 
 # Bodies that are in memory at the same time, in largest bodies.
 BODIES = 8
-# Senders of messages that wait for their turn, and the seconds that each of those before them has then.
-MOST_WAITING = 128
-HURRY = 5.0
 ROOM_IS_TAKEN = "the memory for photos that come in is taken"
 
 
@@ -87,85 +82,6 @@ class Incoming:
     def _count(self, size: int) -> None:
         self._room.give_back(self.size - size)
         self.size = size
-
-
-class Slow(HakkaError):
-    """A message was not there in time."""
-
-    def __init__(self, seconds: float, when: str = "") -> None:
-        super().__init__(f"a request must be sent within {seconds:g} s{when}")
-
-
-class Turns:
-    """Who may send a message whose size is not known before: ``most`` at a time.
-
-    Waiting and sending have ``seconds`` together. Who sends while others wait has only ``HURRY`` seconds. The next turn
-    is that of the newest who waits, and one too many takes the place of the oldest: callers that never send are many
-    only if they have come before.
-    """
-
-    def __init__(self, most: int, seconds: float) -> None:
-        self._free = most
-        self._seconds = seconds
-        self._waiting: dict[asyncio.Future[None], None] = {}  # in the order of their coming
-        self._sending: set[asyncio.Timeout] = set()
-
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """The block is a turn.
-
-        Raises:
-            Busy: too many wait, this one longest.
-            Slow: the time is over.
-        """
-        sending = asyncio.timeout(None)
-        try:
-            async with asyncio.timeout(self._seconds):
-                await self._wait()
-                try:
-                    async with sending:
-                        self._sending.add(sending)
-                        self._hurry()
-                        yield
-                finally:
-                    self._sending.discard(sending)
-                    self._pass_on()
-        except TimeoutError:
-            raise (Slow(HURRY, " while others wait") if sending.expired() else Slow(self._seconds)) from None
-
-    async def _wait(self) -> None:
-        if self._free:
-            self._free -= 1
-            return
-        if len(self._waiting) >= MOST_WAITING:
-            oldest = next(iter(self._waiting))
-            del self._waiting[oldest]
-            if not oldest.done():  # its client may have left this moment
-                # Who comes again is the newest, whose turn is next: when one of those who send now has to end.
-                oldest.set_exception(Busy(f"{MOST_WAITING} others wait to send their message", HURRY))
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting[turn] = None
-        self._hurry()
-        try:
-            await turn
-        except asyncio.CancelledError:
-            self._waiting.pop(turn, None)
-            if not turn.cancelled() and turn.exception() is None:  # its turn had come just then
-                self._pass_on()
-            raise
-
-    def _pass_on(self) -> None:
-        while self._waiting:
-            newest, _ = self._waiting.popitem()
-            if not newest.done():
-                newest.set_result(None)
-                return
-        self._free += 1
-
-    def _hurry(self) -> None:
-        for sending in self._sending if self._waiting else ():
-            if sending.when() is None:
-                sending.reschedule(asyncio.get_running_loop().time() + HURRY)
 
 
 class Gate:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from serving.model import HakkaModel
-from serving.protocol import ALL_OUTPUTS, MAX_DETECTIONS, MAX_PHOTOS, OUTPUTS
+from serving.protocol import ALL_OUTPUTS, MAX_DETECTIONS, MAX_PHOTOS, OUTPUTS, PARAMETERS
 
 Json = dict[str, Any]
 
@@ -151,7 +151,12 @@ def _v1_schemas(names: list[str], urls: bool) -> Json:
     b64 = _object({"b64": _string("A JPEG, PNG or WebP file in base64") | {"format": "byte"}})
     url = _object({"url": _string("An http or https address of such a file, under one that the server allows")})
     image = {"oneOf": [b64, url]} if urls else b64
-    instance = _object({"image": image, **_rules(_list({"enum": names}, 1))}, required=("image",))
+    rules = _rules(_list({"enum": names}, 1))
+    instance = _object({"image": image, **rules}, required=("image",))
+    parameters = _object(rules, required=()) | {
+        "additionalProperties": False,
+        "description": "For every photo that does not say otherwise",
+    }
     detection = {
         "box": _list({"type": "number"}) | {"description": "Left, top, right, bottom in pixels of the upright photo"},
         "class_id": {"type": "integer"},
@@ -169,9 +174,11 @@ def _v1_schemas(names: list[str], urls: bool) -> Json:
     answer = {"image": {"width": 640, "height": 480}, "detections": [found]}
     return {
         "PredictRequest": _object(
-            {"instances": _list(instance | {"additionalProperties": False}, 1, MAX_PHOTOS)},
+            {"instances": _list(instance | {"additionalProperties": False}, 1, MAX_PHOTOS), "parameters": parameters},
             {"instances": [{"image": {"b64": PIXEL}, "confidence": 0.5}]},
-        ),
+            required=("instances",),
+        )
+        | {"additionalProperties": False},
         "PredictResponse": _object(
             {"predictions": _list(_object(prediction))},
             {"predictions": [{"prediction_id": "5f0c", "model_version": "3fa9c1d20b77", **answer}]},
@@ -195,6 +202,7 @@ def _v2_schemas() -> Json:
     classes = _string("Names with commas between")
     rules = {**_rules(classes), "timeout": timeout, "binary_data_output": {"type": "boolean"}}
     request = {
+        **{name: {"not": {}, "description": "Stands in parameters"} for name in PARAMETERS},
         "id": _string("Comes back with the answer"),
         "parameters": _object(rules, required=()) | {"additionalProperties": False},
         "inputs": _list(_object(tensor, required=("name", "datatype", "shape")), 1, 1),

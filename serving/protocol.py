@@ -59,7 +59,7 @@ class Query:
     """One photo to look at and how.
 
     ``image`` is base64 text (as a part of the request if it is long), the bytes of an image file, pixels, or an
-    address; ``place`` is where it stood in the request, and ``rules`` where its parameters did. A threshold of None is
+    address; ``place`` is where it stood in the request, and ``rules`` where its classes did. A threshold of None is
     the model's own, classes of None are all.
     ``deadline`` is the ``time.monotonic()`` after which nobody wants the answer any more.
     """
@@ -116,15 +116,28 @@ def set_deadline(queries: Sequence[Query], seconds: float | None) -> list[Query]
 
 
 def parse_v1(body: bytes, most_json: int = MAX_JSON) -> list[Query]:
-    """The queries of a ``:predict`` body, 1 to ``MAX_PHOTOS``; its JSON may have ``most_json`` bytes beside photos."""
+    """The queries of a ``:predict`` body, 1 to ``MAX_PHOTOS``; its JSON may have ``most_json`` bytes beside photos.
+
+    What stands in its ``parameters`` holds for every photo that does not say otherwise.
+    """
     document, texts = read_document(body, len(body), most_json)
+    _check_places(document)
+    for key in document.keys() - {"instances", "parameters"}:
+        raise InvalidInput(f"{show(key)} is not a field of a request; known are instances and parameters")
+    defaults = read_parameters(read_optional(document, "parameters", dict, "") or {}, "parameters.", frozenset())
     instances = read_field(document, "instances", list, "")
     if not 1 <= len(instances) <= MAX_PHOTOS:
         raise InvalidInput(f"instances must hold 1 to {MAX_PHOTOS} photos, got {len(instances)}")
-    return [_instance(value, f"instances[{index}]", texts) for index, value in enumerate(instances)]
+    return [_instance(value, f"instances[{index}]", texts, defaults) for index, value in enumerate(instances)]
 
 
-def _instance(value: Any, place: str, texts: Texts) -> Query:
+def _check_places(document: dict[str, Any]) -> None:
+    for key in PARAMETERS:
+        if key in document:
+            raise InvalidInput(f"{key} must stand in parameters, not beside it")
+
+
+def _instance(value: Any, place: str, texts: Texts, defaults: dict[str, Any]) -> Query:
     if not isinstance(value, dict):
         raise InvalidInput(f'{place} must be an object like {{"image": {{"b64": "…"}}}}, got {show(value)}')
     image = read_field(value, "image", dict, f"{place}.")
@@ -132,11 +145,12 @@ def _instance(value: Any, place: str, texts: Texts) -> Query:
     if url is not None and image.get("b64") is not None:
         raise InvalidInput(f"{place}.image must hold b64 or url, got both")
     parameters = {key: given for key, given in value.items() if key != "image"}
-    rules = read_parameters(parameters, f"{place}.", frozenset())
+    own = read_parameters(parameters, f"{place}.", frozenset())
+    rules = "parameters." if "classes" in defaults and "classes" not in own else f"{place}."
     if url is not None:
-        return Query(Url(url), f"{place}.image.url", f"{place}.", **rules)
+        return Query(Url(url), f"{place}.image.url", rules, **defaults | own)
     text = read_field(image, "b64", str, f"{place}.image.")
-    return Query(texts.get(text, text), f"{place}.image.b64", f"{place}.", **rules)
+    return Query(texts.get(text, text), f"{place}.image.b64", rules, **defaults | own)
 
 
 def parse_v2(body: bytes, json_length: str | None = None, most_json: int = MAX_JSON) -> V2Request:
@@ -154,6 +168,7 @@ def parse_v2(body: bytes, json_length: str | None = None, most_json: int = MAX_J
 
 def read_v2(document: dict[str, Any], tail: memoryview = NO_BYTES, texts: Texts = MappingProxyType({})) -> V2Request:
     """The request of a v2 document whose binary tensor, if any, is ``tail``, and whose long texts are ``texts``."""
+    _check_places(document)  # other fields are the clients' own: KServe's sends a model_name
     inputs = read_field(document, "inputs", list, "")
     if len(inputs) != 1 or not isinstance(inputs[0], dict) or inputs[0].get("name") != "image":
         raise InvalidInput(f"inputs must hold one tensor named 'image', got {show(inputs)}")

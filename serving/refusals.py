@@ -6,9 +6,9 @@ from hakka.errors import InvalidInput, NotFound
 from serving import metrics
 from serving.admission import Busy, Expired
 from serving.framework import KServeInvalidInput, ModelNotFound, ModelNotReady
-from serving.limits import Slow
 from serving.photos import UnusablePhoto
 from serving.texts import TooLarge
+from serving.turns import Slow
 
 INTERNAL = "the server failed to answer; its log says why"
 

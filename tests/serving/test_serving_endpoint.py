@@ -174,6 +174,14 @@ def test_refusals_are_one_sentence_and_the_server_goes_on(client, photo_b64, met
     assert client.post(INFER, json=v2_body(photo_b64)).status_code == 200
 
 
+def test_v1_parameters_of_the_request_are_those_of_every_photo(client, photo_b64):
+    instance = {"image": {"b64": photo_b64}}
+    body = {"instances": [instance, instance | {"confidence": 0.1}], "parameters": {"confidence": 0.7}}
+    first, second = client.post(PREDICT, json=body).json()["predictions"]
+    assert [found["name"] for found in first["detections"]] == ["apple"]
+    assert [found["name"] for found in second["detections"]] == ["apple", "banana"]
+
+
 def test_unknown_class_names_its_place_and_the_known_ones(client, photo_b64):
     known = "unknown class 'pizza'; this model knows apple, banana, carrot"
     answer = client.post(INFER, json=v2_body(photo_b64, parameters={"classes": ["pizza"]}))

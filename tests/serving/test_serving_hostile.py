@@ -418,7 +418,7 @@ def test_calls_that_send_much_at_once_or_nothing_neither_take_memory_nor_places(
             idle = [channel.stream_unary(method)(nothing(), timeout=60) for _ in range(SENDING)]
             calls = [channel.unary_unary(method)(large, timeout=60) for _ in range(40)]
             assert (await GRPCInferenceServiceStub(channel).ServerLive(pb.ServerLiveRequest(), timeout=20)).live
-            with pytest.raises(grpc.RpcError, match="a request must be sent within 5 s while others wait") as ended:
+            with pytest.raises(grpc.RpcError, match=r"a request must be sent within \S+ s while others wait") as ended:
                 await next(asyncio.as_completed(idle))
             assert ended.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
             return await asyncio.gather(*calls, return_exceptions=True)

@@ -40,6 +40,23 @@ def test_v1_request_keeps_order_and_parameters():
     assert (image_bytes(second), second.max_detections, second.classes) == (b"\0\0\0", 5, ("apple",))
 
 
+def test_v1_parameters_hold_for_every_photo_that_does_not_say_otherwise():
+    body = {
+        "parameters": {"confidence": 0.4, "max_detections": 5, "classes": ["apple"]},
+        "instances": [
+            {"image": {"b64": B64}, "confidence": None},
+            {"image": {"b64": B64}, "confidence": 0, "classes": ["carrot"]},
+        ],
+    }
+    first, second = parse_v1(json.dumps(body).encode())
+    assert (first.confidence, first.max_detections, first.classes) == (0.4, 5, ("apple",))
+    assert (second.confidence, second.max_detections, second.classes) == (0, 5, ("carrot",))
+    with pytest.raises(InvalidInput, match=r"^parameters\.classes: unknown class 'apple'"):
+        class_numbers(first, ("banana",))
+    with pytest.raises(InvalidInput, match=r"^instances\[1\]\.classes: unknown class 'carrot'"):
+        class_numbers(second, ("banana",))
+
+
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
@@ -67,6 +84,11 @@ def test_v1_request_keeps_order_and_parameters():
         (v1(classes=[]), "instances[0].classes must be a list of class names, got []"),
         (v1(classes=[1]), "instances[0].classes must be a list of class names, got [1]"),
         (v1(confidance=0.5), "instances[0].confidance is not a parameter; known are confidence, iou"),
+        (b'{"instances": [], "confidence": 0.5}', "confidence must stand in parameters, not beside it"),
+        (b'{"instances": [], "options": {}}', "'options' is not a field of a request; known are instances and"),
+        (b'{"instances": [], "parameters": 5}', "parameters must be an object, got 5"),
+        (b'{"instances": [], "parameters": {"iou": 2}}', "parameters.iou must be a number from 0 to 1, got 2"),
+        (b'{"instances": [], "parameters": {"timeout": 2}}', "parameters.timeout is not a parameter; known are"),
     ],
 )
 def test_v1_refuses(body, sentence):
@@ -189,6 +211,7 @@ def pixels(shape, data) -> bytes:
         (pixels([1, 1, 3], None), None, "input 'image': data of UINT8 must be whole numbers from 0 to 255, got None"),
         (v2({"data": [3]}), None, "input 'image': data must be a list of one base64 string, got [3]"),
         (v2(id=7), None, "id must be a string, got 7"),
+        (v2(classes="apple"), None, "classes must stand in parameters, not beside it"),
         (v2(parameters=[]), None, "parameters must be an object, got []"),
         (v2(parameters={"confidence": 7}), None, "parameters.confidence must be a number from 0 to 1, got 7"),
         (v2(parameters={"threshold": 7}), None, "parameters.threshold is not a parameter"),
