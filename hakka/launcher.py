@@ -71,7 +71,8 @@ def _serve(settings: Settings) -> int:
     is_ready = False
     try:
         servers["the endpoint"] = _start("serving", "--port", str(settings.port))
-        servers["the app"] = _start("app", "--port", str(settings.app_port))
+        # It would only say its address, which is said below together with the endpoint's.
+        servers["the app"] = _start("app", "--port", str(settings.app_port), stdout=subprocess.DEVNULL)
         app_address = f"http://127.0.0.1:{settings.app_port}"
         _wait_ready(servers, "the endpoint", f"http://127.0.0.1:{settings.port}/v2/health/ready")
         _wait_ready(servers, "the app", f"{app_address}/_stcore/health")
@@ -89,10 +90,11 @@ def _serve(settings: Settings) -> int:
         _stop(list(servers.values()))
 
 
-def _start(module: str, *arguments: str) -> "subprocess.Popen[bytes]":
+def _start(module: str, *arguments: str, stdout: int | None = None) -> "subprocess.Popen[bytes]":
     """``python -m module`` in a process group of its own, which the kernel ends when we are killed."""
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
+        stdout=stdout,
         start_new_session=True,
         preexec_fn=end_with_parent,
     )

@@ -69,7 +69,8 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--variants",
         metavar="V",
-        help="what to train: a list of mappings of settings as JSON, or a YAML file with one (default: one, as above)",
+        help="what to train: a list of mappings of settings as JSON, or a YAML file with one, at most 100 "
+        "(default: one, as above)",
     )
     run.add_argument("--trials", type=int, metavar="N", help="short trainings that search for settings (default: 0)")
     run.add_argument(

@@ -125,17 +125,17 @@ def _do(request: Request) -> None:
     """Be the step: its streams, folder, environment and arguments, then kfp's program for it."""
     from kfp.dsl.executor_main import executor_main
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number, stream in enumerate(request.streams):
-        os.dup2(stream, number)
-    request.close()
-    os.chdir(request.folder)
-    os.environ.clear()
-    os.environ.update(request.environment)
-    sys.argv[1:] = request.arguments
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, stream in enumerate(request.streams):
+            os.dup2(stream, number)
+        request.close()
+        os.chdir(request.folder)
+        os.environ.clear()
+        os.environ.update(request.environment)
+        sys.argv[1:] = request.arguments
         executor_main()
-    except Exception:
+    except (Exception, KeyboardInterrupt):
         traceback.print_exc()  # as Python itself would, without a line about this process
         sys.exit(1)
 

@@ -22,7 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from hakka.errors import InvalidInput
-from hakka.files import read_json, write_json
+from hakka.files import read_json, real_path, write_json
 from hakka.params import PARAMS_FILE, read_params
 from hakka.run import RUN_ID_VARIABLE, new_run_id
 from hakka.settings import Settings
@@ -47,7 +47,8 @@ def run_local(arguments: dict[str, Any], settings: Settings) -> tuple[int, dict[
     130 if a signal ended it.
 
     Raises:
-        InvalidInput: ``data`` is not a folder, ``weights`` is a missing file, or a training parameter is out of range.
+        InvalidInput: ``data`` is not a folder, or a parameter is out of range.
+        NotFound: the weights of a training do not exist, as far as that is known without the network.
     """
     arguments = check_arguments(arguments)
     settle_killed_runs(settings.runs)
@@ -84,19 +85,20 @@ def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     from hakka.deploy import TARGETS
     from hakka.detector.export import ExportParams
     from hakka.detector.gate import GateParams
-    from hakka.detector.search import check_plan
+    from hakka.detector.search import check_plan, check_starts
     from hakka.detector.train import TrainParams
     from hakka.detector.variants import VariantParams
     from hakka.params import read_section
 
-    data = Path(arguments["data"]).expanduser().absolute()
+    data = real_path(_own_path(arguments["data"]))  # however it is named, it is the same data
     if not data.is_dir():
         raise InvalidInput(f"data: must be a folder of photos and annotations, got {data}")
     listed = read_section(VariantParams, "variants", latency_budget_ms=arguments.get("latency_budget_ms")).settings
     names = {field.name for field in fields(TrainParams)}
     own = {key: value for key, value in arguments.items() if key in names}
     variants = arguments.get("variants", listed)
-    params, *_ = check_plan(own, variants, arguments.get("trials"))
+    params, _, planned, searching = check_plan(own, variants, arguments.get("trials"))
+    check_starts(params, planned, searching)
     read_section(ScanParams, "scan", shards=arguments.get("shards"))
     read_section(GateParams, "gate")
     read_section(ExportParams, "export")
@@ -108,8 +110,14 @@ def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _whole_path(weights: str) -> str:
-    path = Path(weights).expanduser()
-    return str(path.absolute()) if path.is_file() else weights
+    path = _own_path(weights)
+    if not path.is_file():
+        return weights
+    return str(real_path(path.parent) / path.name)  # of a link its own name, which may tell the architecture
+
+
+def _own_path(text: str) -> Path:
+    return Path(os.path.expanduser(text))  # noqa: PTH111  (pathlib's raises for a user that there is not)
 
 
 def digest_code(weights: Collection[str], settings: Settings) -> str:

@@ -8,9 +8,11 @@ import tempfile
 import urllib.error
 import urllib.request
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -143,22 +145,36 @@ def read_list(text: str, place: str) -> list[Any]:
     """The list that a text holds as JSON or YAML, or that the file with this name does.
 
     Raises:
-        InvalidInput: neither holds a list.
+        InvalidInput: neither holds a list, or a mapping in it has a key twice.
     """
     rule = f"{place}: must be a list, or a JSON or YAML file with one, got {short(text)}"
-    path = Path(text).expanduser()
     try:
+        path = Path(text).expanduser()
         content = path.read_text() if path.suffix in (".json", ".yaml", ".yml") else text
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content)):
             raise InvalidInput(f"{rule}: anchors and aliases (& and *) are not allowed")  # some stand for billions
+        key = _find_repeated(yaml.compose(content))
         value = yaml.safe_load(content)
     except OSError as error:
         raise InvalidInput(f"{rule}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError):  # no YAML, no UTF-8, a number without end, too deep
+    except (yaml.YAMLError, ValueError, RuntimeError):  # no YAML, no UTF-8, a number without end, too deep, no such ~
         raise InvalidInput(rule) from None
     if not isinstance(value, list):
         raise InvalidInput(rule)
+    if key is not None:
+        raise InvalidInput(f"{place}: a key must come once in a mapping, got {short(key)} twice in {short(text)}")
     return value
+
+
+def _find_repeated(node: yaml.Node | None) -> str | None:
+    """A key that a mapping has twice, in YAML without aliases; the parser itself would keep the last value."""
+    if isinstance(node, yaml.MappingNode):
+        repeated = (key for key, count in Counter(str(key.value) for key, _ in node.value).items() if count > 1)
+        inner = (_find_repeated(value) for _, value in node.value)
+        return next((key for key in chain(repeated, inner) if key is not None), None)
+    if isinstance(node, yaml.SequenceNode):
+        return next((key for key in map(_find_repeated, node.value) if key is not None), None)
+    return None
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from hakka import registry
 from hakka.boxes import Array, cxcywh_to_xyxy
 from hakka.cores import usable_cores
 from hakka.data.dataset import Dataset, ImageEntry, load_dataset
+from hakka.data.findings import short
 from hakka.detector.curves import best_thresholds, calibration, confusion, precision_curves
 from hakka.detector.decode import Photo, decode_photo
 from hakka.detector.engine import openvino_core
@@ -126,11 +127,14 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     """What :func:`evaluate` wrote; None where it says that there is no champion.
 
     Raises:
-        InvalidInput: the folder holds no evaluation.
+        InvalidInput: the folder holds no evaluation, or one whose mAP is no number.
     """
     metrics = read_json(folder / "metrics.json")
     if metrics.get("version") is None:
         return None
+    for name in ("map50", "map50_95"):
+        if not isinstance(value := metrics.get(name), int | float) or isinstance(value, bool):
+            raise InvalidInput(f"{folder / 'metrics.json'}: {name} must be a number, got {short(value)}")
     try:
         with np.load(folder / "matches.npz", allow_pickle=False) as arrays:
             matches = Matches(*(arrays[name] for name in ARRAYS))

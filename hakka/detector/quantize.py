@@ -1,5 +1,7 @@
 """A model in eight bits: smaller and faster, calibrated on training images. Whether it may ship is told elsewhere."""
 
+import contextlib
+import io
 import logging
 import re
 from collections.abc import Iterable
@@ -36,13 +38,14 @@ def quantize(model: Path, out: Path, images: Iterable[Array], size: int, stride:
         or (op.get_friendly_name().startswith(head) and op.get_type_name() not in ("Convolution", "Constant"))
     ]
     tensors = [_tensor(image, size, stride) for image in images]
-    quantized = nncf.quantize(
-        network,
-        nncf.Dataset(tensors),
-        subset_size=len(tensors),
-        preset=nncf.QuantizationPreset.MIXED,
-        ignored_scope=nncf.IgnoredScope(names=kept, validate=False),
-    )
+    with contextlib.redirect_stdout(io.StringIO()):  # its progress bars, which are redrawn also where no terminal is
+        quantized = nncf.quantize(
+            network,
+            nncf.Dataset(tensors),
+            subset_size=len(tensors),
+            preset=nncf.QuantizationPreset.MIXED,
+            ignored_scope=nncf.IgnoredScope(names=kept, validate=False),
+        )
     load_openvino().save_model(quantized, str(out), compress_to_fp16=False)
 
 

@@ -13,8 +13,8 @@ from filelock import FileLock
 from hakka.data.dataset import Dataset, load_dataset
 from hakka.detector.torch_compat import load_ultralytics
 from hakka.detector.train import AUGMENTATIONS, TrainParams, train
-from hakka.detector.variants import Variant, list_variants, make_variant, settings_of, share_trainings
-from hakka.detector.weights import find_start
+from hakka.detector.variants import MOST_VARIANTS, Variant, list_variants, make_variant, settings_of, share_trainings
+from hakka.detector.weights import check_weights, find_start
 from hakka.errors import InvalidInput, NotFound, Unavailable
 from hakka.files import canonical_json
 from hakka.params import read_section
@@ -45,6 +45,8 @@ class SearchParams:
         for name, least in (("trials", 0), ("epochs", 1), ("keep", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise InvalidInput(f"search.{name} must be {least} or more, got {getattr(self, name)}")
+        if self.keep > MOST_VARIANTS:
+            raise InvalidInput(f"search.keep must be at most {MOST_VARIANTS}, got {self.keep}")
         if self.trials and not self.space:
             raise InvalidInput(f"search.space must name a setting to search in, for {self.trials} trials")
         for name, part in self.space.items():
@@ -116,6 +118,17 @@ def check_plan(
     searching = read_section(SearchParams, "search", trials=trials)
     searching.check(params)
     return params, precision, list_variants(params, precision, settings), searching
+
+
+def check_starts(own: TrainParams, variants: list[Variant], searching: SearchParams) -> None:
+    """Refuse a plan whose trainings could not start on this machine: before the data is prepared, not after.
+
+    Raises:
+        NotFound: as :func:`check_weights`, of the weights that a training would start from.
+    """
+    starts = {variant["training"]["weights"]: None for variant in variants}
+    for weights in [*starts, *([own.weights] if searching.trials else [])]:
+        check_weights(weights, read_settings())
 
 
 def search(dataset: Path, root: Path, own: TrainParams, params: SearchParams) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from hakka.detector.parallel import run_trainer, run_trainers
 from hakka.detector.snapshots import Snapshots
 from hakka.detector.torch_compat import load_ultralytics
 from hakka.detector.trainer import write_best
-from hakka.detector.weights import NAME, Start, find_start
+from hakka.detector.weights import NAME, Start, check_weights, find_start
 from hakka.errors import InvalidInput
 from hakka.files import canonical_json, sha256_file, write_json
 from hakka.settings import read_settings
@@ -95,11 +95,12 @@ def train(dataset: Path, root: Path, out: Path, params: TrainParams) -> dict[str
         InvalidInput: the dataset has no training or no val image, or a parameter is out of range.
         NotFound: the starting weights do not exist.
     """
+    settings = read_settings()
+    check_weights(params.weights, settings)
     data = load_dataset(dataset)
     for split in ("train", "val"):
         if not data.split(split):
             raise InvalidInput(f"{dataset}: training needs at least one image in split {split!r}, got 0")
-    settings = read_settings()
     load_ultralytics(settings.home / "ultralytics")
     start = find_start(params.weights, params.model, data.names, settings)
     epochs = params.epochs or _choose_epochs(start, data)

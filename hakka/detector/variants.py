@@ -16,6 +16,7 @@ from hakka.params import read_section
 
 TRAINED = ("weights", "model", "imgsz", "epochs", "batch", "seed", "learning_rate", "mosaic", "augment")
 SETTINGS = (*TRAINED, "precision")
+MOST_VARIANTS = 100  # each is a training in full
 OWN = "own settings"  # what the variant that overrides nothing is called among others
 COMPARISON = "variants.json"
 COMPARED = ("variant", "mAP50", "mAP50-95", "ms a photo", "verdict")
@@ -47,11 +48,13 @@ def list_variants(own: TrainParams, precision: str, settings: Any) -> list[Varia
     """Every variant, see :func:`make_variant`, with a ``title`` that names what it overrides; at least one.
 
     Raises:
-        InvalidInput: ``settings`` is not a list of mappings, a setting is unknown or has a value that is not allowed,
-            or two variants are the same.
+        InvalidInput: ``settings`` is not a list of mappings or has more than ``MOST_VARIANTS``, a setting is unknown or
+            has a value that is not allowed, or two variants are the same.
     """
     if not isinstance(settings, list):
         raise InvalidInput(f"variants must be a list of mappings, got {short(settings)}")
+    if len(settings) > MOST_VARIANTS:
+        raise InvalidInput(f"variants must be at most {MOST_VARIANTS}, each is a training, got {len(settings)}")
     variants: list[Variant] = []
     for number, entry in enumerate(settings or [{}], 1):
         variant = _override(own, precision, entry, f"variants, entry {number}")
@@ -160,7 +163,10 @@ def _title(entry: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A variant that was trained: its three folders, mAP50 on the test images, and milliseconds a photo (median)."""
+    """A variant that was trained: its three folders, mAP50 on the test images, and milliseconds a photo (median).
+
+    ``where``: the engine, device and cores that the milliseconds were measured on.
+    """
 
     title: str
     settings: dict[str, Any]
@@ -171,6 +177,7 @@ class Candidate:
     map50: float
     map50_95: float
     ms: float
+    where: str
 
 
 def choose(
@@ -185,7 +192,8 @@ def choose(
     The evaluation gets ``variants.json``, the comparison, which is also returned, and the fourth of ``outs`` is a
     Markdown table of it. ``compared`` has a row a variant, best first; ``candidates`` counts those within the budget
     (0 ms: all are), out of which the best was picked. Where none is, the fastest is copied and ``refusal`` says so: the
-    gate then keeps the champion.
+    gate then keeps the champion. So it does where the budget cannot be held against all, as they were not measured on
+    one kind of machine.
 
     Raises:
         InvalidInput: the folders are not those of the same variants.
@@ -216,7 +224,7 @@ def match_candidates(
     by_version = {read_json(folder / "model.json")["version"]: folder for folder in models}
     candidates = []
     for evaluation in evaluations:
-        variant, metrics = read_json(evaluation / "variant.json"), read_json(evaluation / "metrics.json")
+        variant, metrics, speed = (read_json(evaluation / f"{name}.json") for name in ("variant", "metrics", "speed"))
         model = by_version.get(metrics["version"])
         weights = "" if model is None else read_json(model / "model.json")["files"]["weights.safetensors"]
         if model is None or weights not in by_weights:
@@ -231,27 +239,42 @@ def match_candidates(
                 version=metrics["version"],
                 map50=metrics["map50"],
                 map50_95=metrics["map50_95"],
-                ms=read_json(evaluation / "speed.json")["ms"],
+                ms=speed["ms"],
+                where=speed["where"],
             )
         )
     return candidates
 
 
 def compare_variants(found: Sequence[Candidate], latency_budget_ms: float) -> tuple[Candidate, dict[str, Any]]:
-    """The best by mAP50 of those within the budget, of equals the faster one; the fastest of all where none is."""
-    ranked = sorted(found, key=lambda candidate: (-candidate.map50, candidate.ms))
-    within = [candidate for candidate in ranked if not latency_budget_ms or candidate.ms <= latency_budget_ms]
+    """The best by mAP50 of those within the budget, of equals the faster one; the fastest of all where none is.
+
+    Milliseconds of different machines are not compared: of equals the first is then taken, and a budget refuses all.
+    """
+    first = found[0]
+    elsewhere = next((other for other in found if other.where != first.where), None)
+    ranked = sorted(found, key=lambda candidate: (-candidate.map50, 0.0 if elsewhere else candidate.ms))
+    limit = math.inf if elsewhere or not latency_budget_ms else latency_budget_ms
+    within = [candidate for candidate in ranked if candidate.ms <= limit]
     fastest = min(ranked, key=lambda candidate: candidate.ms)
     chosen = within[0] if within else fastest
-    refusal = (
-        ""
-        if within
-        else f"no variant is within the latency budget of {latency_budget_ms:g} ms a photo: "
-        f"the fastest, {fastest.title}, takes {fastest.ms:.1f} ms"
-    )
+    refusal = ""
+    if not within:
+        refusal = (
+            f"no variant is within the latency budget of {latency_budget_ms:g} ms a photo: "
+            f"the fastest, {fastest.title}, takes {fastest.ms:.1f} ms"
+        )
+    elif elsewhere and latency_budget_ms:
+        refusal = (
+            f"for a latency budget all variants must be measured on the same kind of machine: {first.title} was on "
+            f"{first.where}, but {elsewhere.title} on {elsewhere.where}"
+        )
     rows = [
         {
-            **{key: getattr(candidate, key) for key in ("title", "version", "map50", "map50_95", "ms", "settings")},
+            **{
+                key: getattr(candidate, key)
+                for key in ("title", "version", "map50", "map50_95", "ms", "where", "settings")
+            },
             "within_budget": candidate in within,
             "chosen": candidate is chosen,
         }
@@ -273,10 +296,12 @@ def read_comparison(evaluation: Path) -> dict[str, Any]:
 
 def comparison_rows(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
     """A line for each variant, best first: its title, and its figures in words."""
+    is_mixed = _is_mixed(comparison)
     return [
         (
             row["title"],
             f"mAP50 {row['map50']:.3f}, mAP50-95 {row['map50_95']:.3f}, {row['ms']:.1f} ms a photo"
+            + (f" on {row['where']}" if is_mixed else "")
             + ("" if row["within_budget"] else f", above the budget of {comparison['latency_budget_ms']:g} ms")
             + (", chosen" if row["chosen"] else ""),
         )
@@ -286,10 +311,22 @@ def comparison_rows(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def comparison_cells(comparison: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """The columns ``COMPARED`` of each variant, best first."""
+    is_mixed = _is_mixed(comparison)
     return [
-        (row["title"], row["map50"], row["map50_95"], f"{row['ms']:.1f}", _verdict(row))
+        (
+            row["title"],
+            row["map50"],
+            row["map50_95"],
+            f"{row['ms']:.1f}" + (f" on {row['where']}" if is_mixed else ""),
+            _verdict(row),
+        )
         for row in comparison["compared"]
     ]
+
+
+def _is_mixed(comparison: Mapping[str, Any]) -> bool:
+    """Whether the milliseconds are those of several machines; a comparison of an earlier Hakka does not say."""
+    return len({row.get("where") for row in comparison["compared"]}) > 1
 
 
 def _verdict(row: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Where training starts from: the starter checkpoint, a local file, or a named model that ultralytics publishes."""
 
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from hakka.settings import Settings, read_settings
 
 STARTER = Path(__file__).resolve().parent / "starter" / "starter.safetensors"
 PUBLISHED_START = "yolo26n.pt"  # what "auto" asks for when the starter does not know the classes
+GIVEN = ("auto", "starter", "scratch")  # what is always there
 NAME = re.compile(r"(yolo(?:v?\d+)[nslmx]?u?)(?:[._-].*)?", re.IGNORECASE)
 
 
@@ -58,11 +60,10 @@ def find_start(weights: str, model: str, classes: Iterable[str], settings: Setti
         return Start("scratch", _yaml_name(model or "yolo26n"))
     if weights == "starter":
         return _read(STARTER, model, "starter")
+    check_weights(weights, settings)
     found = look_up(weights, settings)
     if found is not None:
         return _read(found, model, found.name)
-    if "/" in weights or not NAME.fullmatch(weights):
-        raise NotFound(f"weights: {weights!r} is neither a file nor the name of a model that ultralytics publishes")
     downloaded = _download(weights, settings)
     if downloaded is not None:
         return _read(downloaded, model, downloaded.name)
@@ -76,9 +77,22 @@ def find_start(weights: str, model: str, classes: Iterable[str], settings: Setti
     return replace(start, source=f"{start.source} (instead of {weights})")
 
 
+def check_weights(weights: str, settings: Settings) -> None:
+    """Refuse what cannot be weights, as far as that is known without the network and without a look into a file.
+
+    Raises:
+        NotFound: it is no local file, and no name under which ultralytics may publish a model.
+    """
+    if weights in GIVEN or look_up(weights, settings) is not None:
+        return
+    if "/" in weights or not NAME.fullmatch(weights):
+        raise NotFound(f"weights: {weights!r} is neither a file nor the name of a model that ultralytics publishes")
+
+
 def look_up(weights: str, settings: Settings) -> Path | None:
     """The local file that a name or path means, or None."""
-    candidates = [Path(weights), *(folder / weights for folder in _folders(settings))]
+    given = Path(os.path.expanduser(weights))  # noqa: PTH111  (pathlib's raises for a user that there is not)
+    candidates = [given, *(folder / weights for folder in _folders(settings))]
     return next((path for path in candidates if path.is_file()), None)
 
 

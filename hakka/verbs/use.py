@@ -35,8 +35,8 @@ def add_verbs(verbs: Verbs) -> None:
         "--out",
         type=Path,
         metavar="FILE",
-        help="annotated picture of one photo (default: PHOTO-found.jpg here); of many, or if it ends in .parquet or "
-        ".json, a table or COCO JSON with a row a photo. Killed, the same command goes on where it was",
+        help="annotated picture of one photo (default: PHOTO-found.jpg in the current folder); of many, or if it ends "
+        "in .parquet or .json, a table or COCO JSON with a row a photo. Killed, the same command goes on where it was",
     )
     predict.add_argument("--format", choices=("parquet", "coco"), help="what --out is (default: by its name)")
     predict.add_argument(

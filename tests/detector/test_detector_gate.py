@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from hakka.detector.evaluate import Evaluation
-from hakka.detector.gate import GateParams, compare, correct_for
+from hakka.detector.gate import GateParams, compare, correct_for, decide
 from hakka.detector.metrics import Matches, average_precision, mean_ap
 from hakka.detector.slices import Slice
 from hakka.errors import InvalidInput
+from hakka.files import write_json
 
 PARAMS = GateParams(floor=0.3, margin=0.02, confidence=0.95, draws=300, seed=0)
 
@@ -137,6 +138,18 @@ def test_the_same_numbers_give_the_same_decision():
 def test_two_test_sets_cannot_be_compared():
     with pytest.raises(InvalidInput, match="same test images"):
         compare(_evaluation("b" * 12, 0.9, images=60), _evaluation("a" * 12, 0.9, images=59), PARAMS)
+
+
+@pytest.mark.parametrize(("name", "value"), [("map50", "0.9"), ("map50_95", None), ("map50", True)])
+def test_an_evaluation_whose_map_is_no_number_is_refused_by_name_and_place(tmp_path, name, value):
+    for folder in ("challenger", "champion"):
+        (tmp_path / folder).mkdir()
+    metrics = {"version": "a" * 12, "map50": 0.5, "map50_95": 0.3, name: value}
+    write_json(tmp_path / "challenger" / "metrics.json", metrics)
+    write_json(tmp_path / "champion" / "metrics.json", {"champion": None})
+    with pytest.raises(InvalidInput, match=rf"challenger/metrics\.json: {name} must be a number, got {value!r}"):
+        decide(tmp_path / "challenger", tmp_path / "champion", tmp_path / "out", PARAMS)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("name", "value"), [("floor", -0.1), ("margin", 1.0), ("confidence", 2.0), ("draws", 10)])

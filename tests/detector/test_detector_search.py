@@ -78,6 +78,7 @@ def test_a_trial_that_fails_is_skipped_with_its_reason(data, tmp_path, monkeypat
     ("params", "words"),
     [
         ({"trials": -1}, "search.trials must be 0 or more, got -1"),
+        ({"keep": 101}, "search.keep must be at most 100, got 101"),
         ({"trials": 2}, "search.space must name a setting to search in, for 2 trials"),
         (
             {"space": {"epochs": {"low": 1, "high": 3}}},

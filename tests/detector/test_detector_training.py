@@ -27,7 +27,7 @@ from hakka.detector.modelfile import read_model_info
 from hakka.detector.runtime import Detections, load_detector, read_output
 from hakka.detector.torch_compat import load_ultralytics, network
 from hakka.detector.train import TrainParams, train
-from hakka.detector.weights import STARTER, find_start
+from hakka.detector.weights import STARTER, check_weights, find_start
 from hakka.errors import InvalidInput, NotFound
 from hakka.files import read_json, write_json
 from hakka.monitor.rows import read_rows
@@ -330,6 +330,20 @@ class TestStart:
     def test_what_does_not_exist_is_one_sentence(self, weights):
         with pytest.raises(NotFound, match="neither a file nor the name"):
             find_start(weights, "", ["x"])
+
+    @pytest.mark.parametrize("weights", ["no/such/file.pt", "nosuch.pt", "~nobody-here/yolo26n.pt"])
+    def test_what_does_not_exist_is_refused_before_the_dataset_is_looked_at(self, tmp_path, weights):
+        params = read_section(TrainParams, "train", weights=weights)
+        with pytest.raises(NotFound, match=f"weights: '{weights}' is neither a file nor the name"):
+            train(tmp_path / "nowhere", tmp_path, tmp_path / "out", params)
+
+    @pytest.mark.parametrize("weights", ["auto", "starter", "scratch", "yolo26s.pt", "YOLOv8n", "~/mine.pt", "kept.pt"])
+    def test_what_is_here_or_may_be_downloaded_passes_without_the_network(self, tmp_path, monkeypatch, weights):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        (tmp_path / "weights").mkdir()
+        for path in (tmp_path / "mine.pt", tmp_path / "weights" / "kept.pt"):
+            path.write_bytes(b"x")
+        check_weights(weights, read_settings())
 
     def test_a_checkpoint_that_would_run_code_is_refused(self, tmp_path):
         torch.save({"model": Bomb()}, tmp_path / "bomb.pt")

@@ -6,6 +6,7 @@ import pytest
 
 from hakka.detector.train import TrainParams
 from hakka.detector.variants import (
+    MOST_VARIANTS,
     OWN,
     SETTINGS,
     choose,
@@ -20,6 +21,7 @@ from hakka.detector.variants import (
 from hakka.errors import InvalidInput
 from hakka.files import sha256_file, write_json
 from hakka.params import read_section
+from pipelines.__main__ import main
 
 PARAMS = read_section(TrainParams, "train")
 
@@ -86,6 +88,11 @@ def test_variants_that_are_trained_alike_have_one_training_and_come_after_those_
         ([{"augment": {"zoom": 1}}], "entry 1: train.augment maps .* got 'zoom': 1"),
         ([{"precision": "int4"}], "variants, entry 1: precision must be fp32 or int8, got 'int4'"),
         ([{"imgsz": 64}, {"imgsz": 64.0}], "variants: entries 1 and 2 must differ"),
+        ([{}, {"imgsz": PARAMS.imgsz}], "variants: entries 1 and 2 must differ"),
+        (
+            [{}] * (MOST_VARIANTS + 1),
+            f"variants must be at most {MOST_VARIANTS}, each is a training, got {MOST_VARIANTS + 1}",
+        ),
     ],
 )
 def test_a_wrong_variant_is_one_sentence(variants, words):
@@ -93,7 +100,14 @@ def test_a_wrong_variant_is_one_sentence(variants, words):
         list_variants(PARAMS, "fp32", variants)
 
 
-def made(folder, title, map50, ms):
+def test_the_most_variants_may_be_asked_for_and_the_help_tells_how_many_those_are(capsys):
+    assert len(list_variants(PARAMS, "fp32", [{"seed": seed} for seed in range(MOST_VARIANTS)])) == MOST_VARIANTS
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    assert f"at most {MOST_VARIANTS}" in " ".join(capsys.readouterr().out.split())
+
+
+def made(folder, title, map50, ms, where="openvino on one CPU"):
     """Three folders as training, export and evaluation leave them."""
     checkpoint, model, evaluation = (folder / title / name for name in ("checkpoint", "model", "evaluation"))
     for path in (checkpoint, model, evaluation):
@@ -104,7 +118,7 @@ def made(folder, title, map50, ms):
     version = digest[:12]
     write_json(model / "model.json", {"version": version, "files": {"weights.safetensors": digest}})
     write_json(evaluation / "metrics.json", {"version": version, "map50": map50, "map50_95": map50 / 2})
-    write_json(evaluation / "speed.json", {"ms": ms, "ms_p95": 2 * ms})
+    write_json(evaluation / "speed.json", {"ms": ms, "ms_p95": 2 * ms, "where": where})
     [variant] = list_variants(PARAMS, "fp32", [])
     write_json(evaluation / "variant.json", variant | {"title": title})
     return checkpoint, model, evaluation
@@ -139,6 +153,27 @@ def test_a_variant_above_the_latency_budget_is_not_taken(tmp_path):
 def test_of_equals_the_faster_one_is_taken(tmp_path):
     _, outs = chosen(tmp_path, 0.0, ("slow", 0.5, 5.0), ("fast", 0.5, 4.0))
     assert (outs[1] / "weights.safetensors").read_text() == "fast"
+
+
+def test_a_latency_budget_is_not_held_against_variants_of_different_machines(tmp_path):
+    variants = ("small", 0.5, 3.0, "a laptop"), ("large", 0.6, 9.0, "a server")
+    comparison, outs = chosen(tmp_path, 7.0, *variants)
+    assert comparison["refusal"] == (
+        "for a latency budget all variants must be measured on the same kind of machine: "
+        "small was on a laptop, but large on a server"
+    )
+    assert (outs[0] / "weights.safetensors").read_text() == "large"
+    assert [line for _, line in comparison_rows(comparison)] == [
+        "mAP50 0.600, mAP50-95 0.300, 9.0 ms a photo on a server, chosen",
+        "mAP50 0.500, mAP50-95 0.250, 3.0 ms a photo on a laptop",
+    ]
+    assert "9.0 on a server" in outs[3].read_text()
+
+
+def test_without_a_budget_variants_of_different_machines_are_compared_by_what_they_find(tmp_path):
+    comparison, outs = chosen(tmp_path, 0.0, ("first", 0.5, 9.0, "a laptop"), ("second", 0.5, 3.0, "a server"))
+    assert comparison["refusal"] == ""
+    assert (outs[0] / "weights.safetensors").read_text() == "first"
 
 
 def test_where_none_is_fast_enough_the_fastest_and_the_budget_are_named(tmp_path):

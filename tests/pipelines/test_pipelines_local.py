@@ -5,7 +5,7 @@ import json
 import pytest
 from filelock import FileLock
 
-from hakka.errors import InvalidInput
+from hakka.errors import InvalidInput, NotFound
 from hakka.settings import read_settings
 from pipelines import local
 
@@ -96,6 +96,25 @@ def test_paths_of_a_run_do_not_depend_on_the_folder_it_is_started_in(tmp_path, m
     assert local.check_arguments({"data": "photos"})["weights"] == "auto"
 
 
+def test_data_is_the_same_however_it_is_named(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    (tmp_path / "start.pt").write_bytes(b"x")
+    (tmp_path / "yolo26n.pt").symlink_to(tmp_path / "start.pt")
+    monkeypatch.chdir(tmp_path)
+    for name in ("photos", "./photos/../photos", "photos/", "link"):
+        assert local.check_arguments({"data": name})["data"] == str(tmp_path / "photos")
+    weights = local.check_arguments({"data": "photos", "weights": "photos/../yolo26n.pt"})["weights"]
+    assert weights == str(tmp_path / "yolo26n.pt"), "a link keeps its name"
+
+
+def test_weights_that_no_training_starts_from_need_not_be_there(tmp_path):
+    arguments = {"data": str(tmp_path), "weights": "nosuch.pt", "variants": [{"weights": "starter"}]}
+    assert local.check_arguments(arguments)["weights"] == "nosuch.pt"
+    with pytest.raises(NotFound, match=r"weights: 'nosuch\.pt' is neither a file"):
+        local.check_arguments({**arguments, "trials": 1})  # trials start from the run's own
+
+
 def test_the_weights_of_a_variant_are_found_from_any_folder_and_count_by_content(tmp_path, monkeypatch, settings):
     (tmp_path / "mine.pt").write_bytes(b"one")
     monkeypatch.chdir(tmp_path)
@@ -111,6 +130,8 @@ def test_a_number_of_shards_that_cannot_be_run_is_refused(tmp_path):
         local.check_arguments({"data": str(tmp_path), "shards": 0})
 
 
-def test_data_that_is_no_folder_is_refused(tmp_path):
+@pytest.mark.parametrize("name", ["nowhere", "~nobody-here/photos"])
+def test_data_that_is_no_folder_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidInput, match="must be a folder of photos"):
-        local.check_arguments({"data": str(tmp_path / "nowhere")})
+        local.check_arguments({"data": name})

@@ -121,9 +121,32 @@ def assert_one_sentence(capsys, words):
 
 @pytest.mark.parametrize(
     "text",
-    ["[" * 900, "{}", "[{a: &x {b: *x}}]", "[" + "9" * 5000 + "]", "x" * 100_000, "[{imgsz: &a [1, 1]}, {imgsz: *a}]"],
+    [
+        "[" * 900,
+        "{}",
+        "[{a: &x {b: *x}}]",
+        "[" + "9" * 5000 + "]",
+        "x" * 100_000,
+        "[{imgsz: &a [1, 1]}, {imgsz: *a}]",
+        "~nobody-here/v.yaml",
+    ],
 )
 def test_a_list_made_to_hurt_is_one_short_sentence(text):
     with pytest.raises(InvalidInput, match="variants: must be a list") as caught:
         read_list(text, "variants")
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"imgsz": 64, "imgsz": 96}]',
+        "[{imgsz: 64, 'imgsz': 64}]",
+        '[{}, {"augment": {"scale": 1, "imgsz": 1, "imgsz": 2}}]',
+    ],
+)
+def test_a_key_that_comes_twice_is_said_and_not_dropped(text, tmp_path):
+    (tmp_path / "variants.yaml").write_text(text)
+    for given in (text, str(tmp_path / "variants.yaml")):
+        with pytest.raises(InvalidInput, match=r"variants: a key must come once in a mapping, got 'imgsz' twice"):
+            read_list(given, "variants")

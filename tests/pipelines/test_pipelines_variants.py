@@ -92,6 +92,7 @@ def test_variants_that_differ_in_precision_share_a_training_and_a_model_of_each_
     assert [steps[f"train {TITLES[2]}", "done"], steps["train", "reused"]] == [0, 1]
     assert "train: reused" in seen
     assert any(line.startswith("  train imgsz=64: epoch 1/1") for line in seen)
+    assert not [line for line in seen if "━" in line or "Statistics" in line], "no progress bars among the lines"
 
 
 def test_the_best_is_taken_and_a_budget_refuses_the_slower_without_a_new_training(run, first):
