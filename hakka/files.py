@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -118,7 +118,7 @@ def restore_folder(path: Path) -> bool:
 
 def _put_back(last: Path, path: Path) -> bool:
     """Remove the scratch folder of what was at ``path``, which comes back (True) if nothing else is there now."""
-    is_missing = not path.exists() and (last / path.name).is_dir()
+    is_missing = not path.exists() and os.path.lexists(last / path.name)
     if is_missing:
         os.replace(last / path.name, path)
     shutil.rmtree(last, ignore_errors=True)
@@ -171,10 +171,10 @@ def real_path(path: Path) -> Path:
     Raises:
         InvalidInput: its links lead in a circle.
     """
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError):  # RuntimeError is what pathlib raised until Python 3.13
-        raise InvalidInput(f"{path}: must be a path, got links that lead in a circle") from None
+    with suppress(OSError, RuntimeError):  # RuntimeError is what pathlib raised until Python 3.13
+        if not (real := path.resolve()).is_symlink():
+            return real
+    raise InvalidInput(f"{path}: must be a path, got links that lead in a circle")
 
 
 def link_file(source: Path, target: Path) -> None:

@@ -55,6 +55,6 @@ def ignore_signals() -> None:
 
 
 def end_with_parent() -> None:
-    """Have Linux ask this process to end when its parent is gone, however that ended; for a child that was forked."""
+    """Have Linux ask this process to end when its parent is gone, however that ended; what a child begins with."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

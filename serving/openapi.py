@@ -19,6 +19,7 @@ ERRORS = {
 }
 GET_ERRORS = ("404", "503")
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mM4YaMBAAL8AS3Bfun7AAAAAElFTkSuQmCC"
+_MISPLACED: Json = {name: {"not": {}, "description": "Stands in parameters"} for name in PARAMETERS}
 
 
 def describe(model: HakkaModel, urls: bool) -> Json:
@@ -174,11 +175,14 @@ def _v1_schemas(names: list[str], urls: bool) -> Json:
     answer = {"image": {"width": 640, "height": 480}, "detections": [found]}
     return {
         "PredictRequest": _object(
-            {"instances": _list(instance | {"additionalProperties": False}, 1, MAX_PHOTOS), "parameters": parameters},
+            {
+                **_MISPLACED,
+                "instances": _list(instance | {"additionalProperties": False}, 1, MAX_PHOTOS),
+                "parameters": parameters,
+            },
             {"instances": [{"image": {"b64": PIXEL}, "confidence": 0.5}]},
             required=("instances",),
-        )
-        | {"additionalProperties": False},
+        ),
         "PredictResponse": _object(
             {"predictions": _list(_object(prediction))},
             {"predictions": [{"prediction_id": "5f0c", "model_version": "3fa9c1d20b77", **answer}]},
@@ -202,7 +206,7 @@ def _v2_schemas() -> Json:
     classes = _string("Names with commas between")
     rules = {**_rules(classes), "timeout": timeout, "binary_data_output": {"type": "boolean"}}
     request = {
-        **{name: {"not": {}, "description": "Stands in parameters"} for name in PARAMETERS},
+        **_MISPLACED,
         "id": _string("Comes back with the answer"),
         "parameters": _object(rules, required=()) | {"additionalProperties": False},
         "inputs": _list(_object(tensor, required=("name", "datatype", "shape")), 1, 1),

@@ -59,9 +59,9 @@ class Query:
     """One photo to look at and how.
 
     ``image`` is base64 text (as a part of the request if it is long), the bytes of an image file, pixels, or an
-    address; ``place`` is where it stood in the request, and ``rules`` where its classes did. A threshold of None is
-    the model's own, classes of None are all.
-    ``deadline`` is the ``time.monotonic()`` after which nobody wants the answer any more.
+    address; ``place`` is where it stood in the request, and ``rules`` the place of its classes. A threshold of None is
+    the model's own, classes of None are all. ``deadline`` is the ``time.monotonic()`` after which nobody wants the
+    answer any more.
     """
 
     image: Image | Url
@@ -122,8 +122,6 @@ def parse_v1(body: bytes, most_json: int = MAX_JSON) -> list[Query]:
     """
     document, texts = read_document(body, len(body), most_json)
     _check_places(document)
-    for key in document.keys() - {"instances", "parameters"}:
-        raise InvalidInput(f"{show(key)} is not a field of a request; known are instances and parameters")
     defaults = read_parameters(read_optional(document, "parameters", dict, "") or {}, "parameters.", frozenset())
     instances = read_field(document, "instances", list, "")
     if not 1 <= len(instances) <= MAX_PHOTOS:
@@ -132,6 +130,7 @@ def parse_v1(body: bytes, most_json: int = MAX_JSON) -> list[Query]:
 
 
 def _check_places(document: dict[str, Any]) -> None:
+    """Refuse what would do nothing; other fields are the clients' own, such as a model_name or a signature_name."""
     for key in PARAMETERS:
         if key in document:
             raise InvalidInput(f"{key} must stand in parameters, not beside it")
@@ -168,7 +167,7 @@ def parse_v2(body: bytes, json_length: str | None = None, most_json: int = MAX_J
 
 def read_v2(document: dict[str, Any], tail: memoryview = NO_BYTES, texts: Texts = MappingProxyType({})) -> V2Request:
     """The request of a v2 document whose binary tensor, if any, is ``tail``, and whose long texts are ``texts``."""
-    _check_places(document)  # other fields are the clients' own: KServe's sends a model_name
+    _check_places(document)
     inputs = read_field(document, "inputs", list, "")
     if len(inputs) != 1 or not isinstance(inputs[0], dict) or inputs[0].get("name") != "image":
         raise InvalidInput(f"inputs must hold one tensor named 'image', got {show(inputs)}")

@@ -43,7 +43,8 @@ def read_earlier(dataset: Path) -> Earlier:
     if wanted != found:
         raise InvalidInput(f"{place}: must have the images that dataset.json counts, {short(wanted)}, got {found}")
     if "index_sha256" in about and about["index_sha256"] != sha256_file(place):  # older datasets do not have it
-        raise InvalidInput(f"{place}: must be as hakka convert wrote it, and it was changed: convert its source again")
+        cure = f"convert its source again (or remove {dataset}, if runs keep it: the splits then begin anew)"
+        raise InvalidInput(f"{place}: must be as hakka convert wrote it, and it was changed: {cure}")
     first: dict[str, ImageEntry] = {}
     for entry in entries:
         twin = first.setdefault(entry.sha256, entry)

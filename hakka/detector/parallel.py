@@ -11,14 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from hakka.cores import usable_cores
 from hakka.detector.progress import progress
 from hakka.detector.snapshots import Snapshots
 from hakka.detector.torch_compat import load_ultralytics
 from hakka.detector.trainer import make_trainer
-from hakka.errors import Unavailable
+from hakka.errors import InvalidInput, Unavailable
 from hakka.signals import end_with_parent
-
-_STOP_WITHIN = 40  # seconds: torch's launcher itself gives its processes 30
 
 
 def run_trainer(overrides: dict[str, Any], module: Any, snapshots: Snapshots) -> None:
@@ -36,11 +35,11 @@ def run_trainers(overrides: dict[str, Any], module: Any, snapshots: Snapshots) -
     """As :func:`run_trainer`, in one process for each GPU of ``overrides["device"]``; they end when this one does.
 
     Raises:
-        Unavailable: one of them failed; what it said went to stderr.
+        InvalidInput: one of them failed, and said why on stderr.
+        Unavailable: they were killed.
     """
     import torch
 
-    folder = Path(overrides["project"])
     order = {
         "overrides": overrides,
         "architecture": module.yaml,
@@ -49,31 +48,33 @@ def run_trainers(overrides: dict[str, Any], module: Any, snapshots: Snapshots) -
         "snapshots": str(snapshots.folder),
         "config": os.environ["YOLO_CONFIG_DIR"],
     }
-    torch.save(order, folder / "order.pt")
+    path = Path(overrides["project"]) / "order.pt"
+    torch.save(order, path)
     gpus = overrides["device"].count(",") + 1
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={gpus}"]
-    with (folder / "errors.txt").open("w+b") as errors:
-        process = subprocess.Popen(
-            [*launcher, "-m", __spec__.name, str(folder / "order.pt")],
-            stderr=errors,
-            start_new_session=True,  # Ctrl-C comes to us, and we end them in order
-            preexec_fn=end_with_parent,
-        )
-        try:
-            code = process.wait()
-        except BaseException:
-            process.terminate()
-            process.wait(_STOP_WITHIN)
-            raise
-        if code:
-            errors.seek(0)
-            sys.stderr.write(errors.read().decode(errors="replace"))
-            raise Unavailable(f"training on the GPUs {overrides['device']}: a process ended with exit code {code}")
+    process = subprocess.Popen(
+        [*launcher, "-m", __spec__.name, str(path)],
+        env={**os.environ, "OMP_NUM_THREADS": str(max(usable_cores() // gpus, 1))},
+        start_new_session=True,  # Ctrl-C comes to us alone
+        preexec_fn=end_with_parent,
+    )
+    try:
+        code = process.wait()
+    finally:
+        process.kill()  # if it is still there: asked to end it would print a traceback; the others end with it
+        process.wait()
+    what = f"training on the GPUs {overrides['device']}"
+    if code < 0:
+        raise Unavailable(f"{what}: it was ended by signal {-code}; run it again")
+    if code:
+        raise InvalidInput(f"{what}: a process failed with exit code {code}, and said why above")
 
 
 def main() -> None:
     """Train as one of several processes."""
     import torch
+
+    end_with_parent()
 
     order = torch.load(sys.argv[1], weights_only=True)
     load_ultralytics(Path(order["config"]))

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from hakka.data.dataset import Dataset, load_dataset
 from hakka.detector.torch_compat import load_ultralytics
-from hakka.detector.train import AUGMENTATIONS, TrainParams, train
+from hakka.detector.train import AUGMENTATIONS, TrainParams, check_device, train
 from hakka.detector.variants import MOST_VARIANTS, Variant, list_variants, make_variant, settings_of, share_trainings
 from hakka.detector.weights import check_weights, find_start
 from hakka.errors import InvalidInput, NotFound, Unavailable
@@ -125,7 +125,9 @@ def check_starts(own: TrainParams, variants: list[Variant], searching: SearchPar
 
     Raises:
         NotFound: as :func:`check_weights`, of the weights that a training would start from.
+        Unavailable: a GPU that they are to use is not here.
     """
+    check_device(own.device)
     starts = {variant["training"]["weights"]: None for variant in variants}
     for weights in [*starts, *([own.weights] if searching.trials else [])]:
         check_weights(weights, read_settings())

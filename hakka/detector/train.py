@@ -18,7 +18,7 @@ from hakka.detector.snapshots import Snapshots
 from hakka.detector.torch_compat import load_ultralytics
 from hakka.detector.trainer import write_best
 from hakka.detector.weights import NAME, Start, check_weights, find_start
-from hakka.errors import InvalidInput
+from hakka.errors import InvalidInput, Unavailable
 from hakka.files import canonical_json, sha256_file, write_json
 from hakka.settings import read_settings
 
@@ -68,6 +68,12 @@ class TrainParams:
             raise InvalidInput(f"train.imgsz must be a multiple of 32, got {self.imgsz}")
         if not re.fullmatch(r"auto|cpu|mps|\d+(,\d+)*", self.device):
             raise InvalidInput(f"train.device must be auto, cpu, mps, or numbers of GPUs, got {self.device!r}")
+        gpus = self.device.split(",")
+        if len(set(gpus)) < len(gpus):
+            raise InvalidInput(f"train.device must name each GPU once, got {self.device!r}")
+        if self.batch % len(gpus):
+            rule = f"a multiple of the {len(gpus)} GPUs of train.device"
+            raise InvalidInput(f"train.batch must be {rule}, got {self.batch}")
         if self.model and not NAME.fullmatch(self.model) and not self.model.endswith((".yaml", ".yml")):
             raise InvalidInput(f"train.model must be a YOLO name such as yolo26n, or a YAML file, got {self.model!r}")
         if not 0 <= self.learning_rate < 1:
@@ -94,9 +100,11 @@ def train(dataset: Path, root: Path, out: Path, params: TrainParams) -> dict[str
     Raises:
         InvalidInput: the dataset has no training or no val image, or a parameter is out of range.
         NotFound: the starting weights do not exist.
+        Unavailable: a GPU that ``params`` name is not here.
     """
     settings = read_settings()
     check_weights(params.weights, settings)
+    check_device(params.device)
     data = load_dataset(dataset)
     for split in ("train", "val"):
         if not data.split(split):
@@ -219,16 +227,28 @@ def _run_trainer(overrides: dict[str, Any], module: Any, snapshots: Snapshots, s
     return state
 
 
-def _device(wanted: str) -> str:
-    """What ultralytics is told. Raises InvalidInput for a GPU that is not here."""
+def check_device(device: str) -> None:
+    """Look whether the GPUs that ``train.device`` names are here.
+
+    Raises:
+        Unavailable: one of them is not.
+    """
+    if device.isalpha():
+        return
     import torch
 
     here = torch.cuda.device_count()
-    if wanted == "auto":
-        return "0" if here else "cpu"
-    if not wanted.isalpha() and max(map(int, wanted.split(","))) >= here:
-        raise InvalidInput(f"train.device must be numbers of GPUs that torch sees here ({here}), got {wanted!r}")
-    return wanted
+    if max(map(int, device.split(","))) >= here:
+        raise Unavailable(f"train.device must be numbers of GPUs that torch sees here ({here}), got {device!r}")
+
+
+def _device(wanted: str) -> str:
+    """What ultralytics is told."""
+    import torch
+
+    if wanted != "auto":
+        return wanted
+    return "0" if torch.cuda.is_available() else "cpu"
 
 
 def _best_module(state: dict[str, Any], scratch: Path, names: tuple[str, ...]) -> Any:

@@ -23,8 +23,8 @@ def make_trainer(overrides: dict[str, Any], module: Any, snapshots: Snapshots) -
     """A trainer of ``module`` (a detection model) that writes a snapshot an epoch and goes on from the one it finds.
 
     ``overrides`` are ultralytics' settings. A callback appends a record an epoch to ``trainer.history`` and then calls
-    ``trainer.end_epoch()``. Of the processes of a training on several GPUs only the one whose trainer ``is_first``
-    measures, and only it may write.
+    ``trainer.end_epoch()``. Of the processes of a training on several GPUs only the one whose trainer ``is_first`` is
+    told the figures, and only it may write.
     """
     import torch
     from ultralytics.models.yolo.detect import DetectionTrainer
@@ -84,6 +84,9 @@ def make_trainer(overrides: dict[str, Any], module: Any, snapshots: Snapshots) -
             if self.train_loader.num_workers == 0:
                 self.train_loader.reset()
                 self.train_loader.generator.manual_seed(seed)
+                if RANK > -1:  # the images that mosaics are put together from: a snapshot knows one process's alone
+                    self.train_loader.dataset.buffer.clear()
+                    self.train_loader.dataset.ims[:] = [None] * len(self.train_loader.dataset.ims)
             if self._pending is not None:
                 for parameter, gradient in zip(self.model.parameters(), self._pending, strict=True):
                     parameter.grad = None if gradient is None else gradient.to(parameter.device)

@@ -267,7 +267,7 @@ def compare_variants(found: Sequence[Candidate], latency_budget_ms: float) -> tu
     elif elsewhere and latency_budget_ms:
         refusal = (
             f"for a latency budget all variants must be measured on the same kind of machine: {first.title} was on "
-            f"{first.where}, but {elsewhere.title} on {elsewhere.where}"
+            f"{first.where}, but {elsewhere.title} on {elsewhere.where}; without HAKKA_HOME/cache all are made anew"
         )
     rows = [
         {

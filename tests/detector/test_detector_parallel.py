@@ -13,7 +13,7 @@ from hakka.data.convert import convert
 from hakka.data.sample import write_sample
 from hakka.detector.checkpoint import load_checkpoint
 from hakka.detector.train import TrainParams, train
-from hakka.errors import InvalidInput
+from hakka.errors import InvalidInput, Unavailable
 from hakka.files import read_json
 from hakka.params import read_section
 from tests.processes import processes_with
@@ -39,7 +39,7 @@ def data(tmp_path_factory):
     return folder
 
 
-def start(data, out, home):
+def start(data, out, home, **streams):
     path = os.pathsep.join([str(Path(__file__).parent / "two_gpus"), str(ROOT)])
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, data / "dataset", data / "data", out],
@@ -47,7 +47,15 @@ def start(data, out, home):
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        **streams,
     )
+
+
+def wait_until_gone(home):
+    deadline = time.monotonic() + 60
+    while (left := processes_with("HAKKA_HOME", str(home))) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not left
 
 
 def test_two_processes_train_one_model_and_go_on_after_a_kill(data, tmp_path):
@@ -62,10 +70,7 @@ def test_two_processes_train_one_model_and_go_on_after_a_kill(data, tmp_path):
         next(line for line in broken.stdout if line.startswith("epoch 2/4: loss"))
         broken.kill()
     assert broken.returncode == -signal.SIGKILL
-    deadline = time.monotonic() + 60
-    while (left := processes_with("HAKKA_HOME", str(home))) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not left, "its processes must end with it"
+    wait_until_gone(home)
     with start(data, tmp_path / "broken", home) as again:
         said = again.stdout.read()
     assert again.returncode == 0
@@ -79,7 +84,30 @@ def test_two_processes_train_one_model_and_go_on_after_a_kill(data, tmp_path):
     assert list((home / "training").iterdir()) == []
 
 
+def test_when_what_holds_the_processes_together_is_killed_they_end_and_it_is_said(data, tmp_path):
+    home = tmp_path / "home"
+    with start(data, tmp_path / "out", home, stderr=subprocess.PIPE) as training:
+        next(line for line in training.stdout if line.startswith("epoch 1/4: loss"))
+        [launcher] = Path(f"/proc/{training.pid}/task/{training.pid}/children").read_text().split()
+        os.kill(int(launcher), signal.SIGKILL)
+        _, said = training.communicate(timeout=60)
+    assert "training on the GPUs 0,1: it was ended by signal 9; run it again" in said
+    wait_until_gone(home)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"device": "0,0"}, "train.device must name each GPU once, got '0,0'"),
+        ({"device": "0,1", "batch": 5}, "train.batch must be a multiple of the 2 GPUs of train.device, got 5"),
+    ],
+)
+def test_what_cannot_be_shared_out_is_refused(options, words):
+    with pytest.raises(InvalidInput, match=words):
+        read_section(TrainParams, "train", **options)
+
+
 def test_gpus_that_are_not_there_are_refused_in_one_sentence(data, tmp_path):
     params = read_section(TrainParams, "train", device="0,1")
-    with pytest.raises(InvalidInput, match=r"numbers of GPUs that torch sees here \(\d+\), got '0,1'"):
+    with pytest.raises(Unavailable, match=r"numbers of GPUs that torch sees here \(\d+\), got '0,1'"):
         train(data / "dataset", data / "data", tmp_path / "training", params)

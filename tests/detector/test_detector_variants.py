@@ -160,7 +160,7 @@ def test_a_latency_budget_is_not_held_against_variants_of_different_machines(tmp
     comparison, outs = chosen(tmp_path, 7.0, *variants)
     assert comparison["refusal"] == (
         "for a latency budget all variants must be measured on the same kind of machine: "
-        "small was on a laptop, but large on a server"
+        "small was on a laptop, but large on a server; without HAKKA_HOME/cache all are made anew"
     )
     assert (outs[0] / "weights.safetensors").read_text() == "large"
     assert [line for _, line in comparison_rows(comparison)] == [

@@ -42,6 +42,7 @@ def test_v1_request_keeps_order_and_parameters():
 
 def test_v1_parameters_hold_for_every_photo_that_does_not_say_otherwise():
     body = {
+        "signature_name": "serving_default",  # what clients send of their own
         "parameters": {"confidence": 0.4, "max_detections": 5, "classes": ["apple"]},
         "instances": [
             {"image": {"b64": B64}, "confidence": None},
@@ -85,7 +86,6 @@ def test_v1_parameters_hold_for_every_photo_that_does_not_say_otherwise():
         (v1(classes=[1]), "instances[0].classes must be a list of class names, got [1]"),
         (v1(confidance=0.5), "instances[0].confidance is not a parameter; known are confidence, iou"),
         (b'{"instances": [], "confidence": 0.5}', "confidence must stand in parameters, not beside it"),
-        (b'{"instances": [], "options": {}}', "'options' is not a field of a request; known are instances and"),
         (b'{"instances": [], "parameters": 5}', "parameters must be an object, got 5"),
         (b'{"instances": [], "parameters": {"iou": 2}}', "parameters.iou must be a number from 0 to 1, got 2"),
         (b'{"instances": [], "parameters": {"timeout": 2}}', "parameters.timeout is not a parameter; known are"),
