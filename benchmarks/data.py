@@ -1,6 +1,6 @@
 """The figures of conversion in docs/benchmarks.md: ``python benchmarks/data.py [--quick] [--folder DIR]``.
 
-Compares outputs with ultralytics' ``convert_coco`` first, then times both in turns, beside the physical limit; then
+Compares outputs with ultralytics' ``convert_coco``, and times both in turns, beside the physical limit; then
 memory and time at 2,000, 20,000 and 200,000 images, and the bytes that a conversion writes. DIR is where the labels are
 written: by default a file system in memory, so that programs are compared and not what the disk does meanwhile.
 """
@@ -53,9 +53,12 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer images and repeats")
     parser.add_argument("--folder", type=Path, default=MEMORY if MEMORY.is_dir() else None)
     parser.add_argument("--one", nargs=3, metavar=("FOLDER", "IMAGES", "BITS"), help=argparse.SUPPRESS)
+    parser.add_argument("--turns", nargs=3, metavar=("TOOL", "FOLDER", "IMAGES"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         return convert_one(Path(options.one[0]), int(options.one[1]), int(options.one[2]))
+    if options.turns:
+        return take_turns(options.turns[0], Path(options.turns[1]), int(options.turns[2]))
     with tempfile.TemporaryDirectory(dir=options.folder) as folder, tempfile.TemporaryDirectory() as disk:
         os.environ.update(OFFLINE, YOLO_CONFIG_DIR=str(Path(disk) / "ultralytics"))
         print(
@@ -67,25 +70,31 @@ def main() -> int:
     return 0
 
 
-def compare(folder: Path, images: int, repeats: int) -> None:
-    """Hakka beside its peer and the limit on one COCO file."""
+def tools(folder: Path, images: int) -> dict[str, Callable[[Path], object]]:
+    """What converts ``folder / "coco"`` into a folder that is not there, by name."""
     source = folder / "coco"
-    scans = make_source(source, images)
-    tools: dict[str, Callable[[Path], object]] = {
+    scans = read_scans(folder / "scans")
+    return {
         "convert_coco": lambda out: peer(source, out),
         "same work": lambda out: same_work(source, out, scans),
         "convert": lambda out: convert(source, out, scans=scans, params=SplitParams(near_duplicate_bits=0)),
         "limit": lambda out: limit(source, out, images),
     }
-    outs = {name: folder / f"out {name}" for name in tools}
-    for name, tool in tools.items():
-        tool(outs[name])
+
+
+def compare(folder: Path, images: int, repeats: int) -> None:
+    """Hakka beside its peer and the limit on one COCO file."""
+    write_scans(folder / "scans", make_source(folder / "coco", images).values())
+    outs = {name: folder / f"out {name}" for name in tools(folder, images)}
+    times = measure(folder, images, repeats)
     print(f"\nCOCO JSON with {images:,} images and {int(images * BOXES_PER_IMAGE):,} boxes; outputs first:")
     expected = read_labels(outs["convert_coco"] / "labels")
     for name in ("same work", "convert"):
         print(f"  {name}: {check_labels(read_labels(outs[name] / 'labels'), expected)}")
-    times = measure(tools, outs, repeats)
-    print(f"medians of {repeats} runs in turns; the peer looks at no image, so what Hakka sees in them is given to it:")
+    print(
+        f"medians of {repeats} runs in turns, each tool in a process of its own that has run it once; the peer looks "
+        "at no image, so what Hakka sees in them is given to it:"
+    )
     rows = (
         ("convert_coco", "ultralytics convert_coco"),
         ("same work", "Hakka: the same work, every box checked"),
@@ -97,28 +106,50 @@ def compare(folder: Path, images: int, repeats: int) -> None:
         (wall, cpu), (peer_wall, _), (limit_wall, _) = times[name], times["convert_coco"], times["limit"]
         print(f"  {title:<54}{wall:8.2f}{cpu:8.2f}{peer_wall / wall:8.1f}{wall / limit_wall:9.1f}")
     whole_command(folder, 200 if images < 20_000 else 2_000)
-    for path in (source, *outs.values()):
+    for path in (folder / "coco", *outs.values()):
         shutil.rmtree(path)
 
 
-def measure(
-    tools: dict[str, Callable[[Path], object]], outs: dict[str, Path], repeats: int
-) -> dict[str, tuple[float, float]]:
-    """Median wall and CPU seconds of each tool, run in turns into folders that are not there."""
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in tools}
-    gc.collect()
-    gc.freeze()  # what the libraries hold is no garbage of any of the tools
-    for _ in range(repeats):
-        for name, tool in tools.items():
-            shutil.rmtree(outs[name])
-            gc.collect()
-            wall, cpu = time.perf_counter(), time.process_time()
-            tool(outs[name])
-            times[name].append((time.perf_counter() - wall, time.process_time() - cpu))
-    return {
-        name: (statistics.median(w for w, _ in runs), statistics.median(c for _, c in runs))
-        for name, runs in times.items()
+def measure(folder: Path, images: int, repeats: int) -> dict[str, tuple[float, float]]:
+    """Median wall and CPU seconds of each tool, in turns; what they wrote last is left."""
+    command = [sys.executable, __file__, "--turns"]
+    processes = {
+        name: subprocess.Popen(
+            [*command, name, str(folder), str(images)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for name in tools(folder, images)
     }
+
+    def ask(process: "subprocess.Popen[str]") -> tuple[float, float]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        print("go", file=process.stdin, flush=True)
+        wall, cpu = json.loads(process.stdout.readline())
+        return wall, cpu
+
+    turns = [{name: ask(process) for name, process in processes.items()} for _ in range(repeats + 1)]
+    for process in processes.values():
+        process.communicate()
+    return {
+        name: (
+            statistics.median(turn[name][0] for turn in turns[1:]),
+            statistics.median(turn[name][1] for turn in turns[1:]),
+        )
+        for name in processes
+    }
+
+
+def take_turns(name: str, folder: Path, images: int) -> int:
+    """Run one tool for each line of standard input, and print what it took."""
+    tool, out = tools(folder, images)[name], folder / f"out {name}"
+    for _ in sys.stdin:
+        shutil.rmtree(out, ignore_errors=True)
+        gc.collect()
+        gc.freeze()  # what the libraries hold is no garbage of the tool
+        wall, cpu = time.perf_counter(), time.process_time()
+        tool(out)
+        print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu]), flush=True)
+    return 0
 
 
 def peer(source: Path, out: Path) -> None:
