@@ -15,6 +15,7 @@ from hakka.data.split import Scene, SplitParams, assign_splits, hold_splits, kee
 
 _MOST_LEAKS = 100  # scenes that are told one by one
 _PLAIN = re.compile(r"[\w()+,=@-](?:[\w.()+,=@ -]{0,48}[\w.()+,=@-])?")  # 50 letters, 200 bytes at most
+_ALL_PLAIN = re.compile(rf"{_PLAIN.pattern}(?:\0{_PLAIN.pattern})*+")
 
 
 def make_entries(
@@ -144,11 +145,13 @@ def make_stems(images: Sequence[tuple[str, str]]) -> list[str]:
     It is the image's own where it is the only one, else with eight digits of the digest. Case does not tell two names
     apart, because on some file systems it does not.
     """
-    plain = [_plain_stem(image) for image, _ in images]
+    plain = [_own_stem(image) for image, _ in images]
+    if not _ALL_PLAIN.fullmatch("\0".join(plain)):  # one look at all of them is faster than one at each
+        plain = [_plain_stem(stem) for stem in plain]
     folded = [stem.lower() for stem in plain]
-    count = Counter(folded)
-    if len(count) == len(plain):
+    if len(set(folded)) == len(plain):
         return plain
+    count = Counter(folded)
     taken: set[str] = set()
     stems = []
     for (_, digest), stem, key in zip(images, plain, folded, strict=True):
@@ -161,11 +164,14 @@ def make_stems(images: Sequence[tuple[str, str]]) -> list[str]:
     return stems
 
 
-def _plain_stem(image: str) -> str:
-    """The image's name as a file name that no tool trips over: no control characters, not hidden, not too long."""
-    base = image.rpartition("/")[2]
-    dot = base.rfind(".")
-    stem = base[:dot] if 0 < dot < len(base) - 1 else base
+def _own_stem(image: str) -> str:
+    """The image's name without folder and suffix."""
+    start, dot = image.rfind("/") + 1, image.rfind(".")
+    return image[start:dot] if start < dot < len(image) - 1 else image[start:]
+
+
+def _plain_stem(stem: str) -> str:
+    """A stem as a file name that no tool trips over: no control characters, not hidden, not too long."""
     if _PLAIN.fullmatch(stem):
         return stem
     stem = re.sub(r"[^\w.()+,=@ -]", "_", printable(stem)).strip(" ")

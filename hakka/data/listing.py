@@ -52,7 +52,7 @@ def list_source(source: Path, *, exclude: Path | None = None) -> Listing:
         seen.add(here)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         prefix = "" if folder == os.fspath(source) else f"{Path(folder).relative_to(source).as_posix()}/"
-        files.extend(prefix + name for name in names if not name.startswith("."))
+        files += [prefix + name for name in names if name[0] != "."]
     if not files:
         raise InvalidInput(f"{source}: the data folder is empty")
     return Listing(source, tuple(sorted(files)))

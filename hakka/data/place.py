@@ -64,16 +64,17 @@ def _place(images: Sequence[SourceImage], scans: Sequence[Scan]) -> tuple[Array,
     counts = np.array([len(image.boxes) for image in images])
     starts = np.concatenate([[0], counts.cumsum()]).tolist()
     of_box = np.repeat(np.arange(len(images)), counts)
-    sides = np.array([[scan.width for scan in scans], [scan.height for scan in scans]], dtype=float)
+    sizes = [(scan.width, scan.height) for scan in scans]
+    sides = np.array(sizes, dtype=float).reshape(-1, 2).T
     frames = np.repeat(np.concatenate([sides, sides]), counts, axis=1)
     boxes = np.concatenate([image.boxes for image in images])
     corners = np.ascontiguousarray(boxes.T[1:])  # a row for each side is what numpy is fast at
-    for i, (image, scan) in enumerate(zip(images, scans, strict=True)):
+    pairs = zip(images, sizes, strict=True)
+    for i in [i for i, (image, size) in enumerate(pairs) if image.size != size or image.unit == "shares"]:
+        image, scan, rows = images[i], scans[i], slice(starts[i], starts[i + 1])
         if image.unit == "shares":
-            rows = slice(starts[i], starts[i + 1])
             corners[:, rows] *= frames[:, rows]
-        elif image.size is not None and image.size != (scan.width, scan.height):
-            rows = slice(starts[i], starts[i + 1])
+        elif image.size is not None:
             corners[:, rows] = turn(corners[:, rows].T, scan.orientation, scan.height, scan.width).T
     clipped = np.clip(corners, 0, frames)
     visible = (clipped[2:] - clipped[:2]).min(axis=0, initial=np.inf)

@@ -139,9 +139,11 @@ class _Reader:
     def _gather(self, images: Images, columns: Columns) -> None:
         bounds = np.searchsorted(columns.rows, np.arange(len(images.paths) + 1))
         starts, places = bounds.tolist(), _to_places(columns.places, bounds)
-        for row, path, size, split in images.kept():
-            boxes = columns.boxes[starts[row] : starts[row + 1]]
-            self.images.append(SourceImage(path, size, boxes, places[row], "pixels", split))
+        boxes = columns.boxes
+        self.images += [
+            SourceImage(path, size, boxes[starts[row] : starts[row + 1]], places[row], "pixels", split)
+            for row, path, size, split in images.kept()
+        ]
 
     def _note_repeated(self, file: str, document: Document) -> None:
         """Keys that come twice where nothing is read from."""

@@ -56,9 +56,10 @@ class Locator:
         if not letters.isascii() or "\\" in letters or ":" in letters:
             return None
         for folder in self._folders(annotation_file):
-            paths = [path for name in file_names if (path := self._files.get(folder + name)) is not None]
-            if paths:
-                return paths if len(paths) == len(file_names) and "".join(paths).isascii() else None
+            wanted = [folder + name for name in file_names] if folder else file_names
+            if not self._files.keys().isdisjoint(wanted):
+                paths = [path for name in wanted if (path := self._files.get(name)) is not None]
+                return paths if len(paths) == len(wanted) and "".join(paths).isascii() else None
         return None
 
     def _folders(self, annotation_file: str) -> list[str]:
