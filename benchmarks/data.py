@@ -70,22 +70,10 @@ def main() -> int:
     return 0
 
 
-def tools(folder: Path, images: int) -> dict[str, Callable[[Path], object]]:
-    """What converts ``folder / "coco"`` into a folder that is not there, by name."""
-    source = folder / "coco"
-    scans = read_scans(folder / "scans")
-    return {
-        "convert_coco": lambda out: peer(source, out),
-        "same work": lambda out: same_work(source, out, scans),
-        "convert": lambda out: convert(source, out, scans=scans, params=SplitParams(near_duplicate_bits=0)),
-        "limit": lambda out: limit(source, out, images),
-    }
-
-
 def compare(folder: Path, images: int, repeats: int) -> None:
     """Hakka beside its peer and the limit on one COCO file."""
     write_scans(folder / "scans", make_source(folder / "coco", images).values())
-    outs = {name: folder / f"out {name}" for name in tools(folder, images)}
+    outs = {name: folder / f"out {name}" for name in TOOLS}
     times = measure(folder, images, repeats)
     print(f"\nCOCO JSON with {images:,} images and {int(images * BOXES_PER_IMAGE):,} boxes; outputs first:")
     expected = read_labels(outs["convert_coco"] / "labels")
@@ -117,7 +105,7 @@ def measure(folder: Path, images: int, repeats: int) -> dict[str, tuple[float, f
         name: subprocess.Popen(
             [*command, name, str(folder), str(images)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        for name in tools(folder, images)
+        for name in TOOLS
     }
 
     def ask(process: "subprocess.Popen[str]") -> tuple[float, float]:
@@ -141,13 +129,14 @@ def measure(folder: Path, images: int, repeats: int) -> dict[str, tuple[float, f
 
 def take_turns(name: str, folder: Path, images: int) -> int:
     """Run one tool for each line of standard input, and print what it took."""
-    tool, out = tools(folder, images)[name], folder / f"out {name}"
+    tool, source, out = TOOLS[name], folder / "coco", folder / f"out {name}"
+    scans = read_scans(folder / "scans")
     for _ in sys.stdin:
         shutil.rmtree(out, ignore_errors=True)
         gc.collect()
         gc.freeze()  # what the libraries hold is no garbage of the tool
         wall, cpu = time.perf_counter(), time.process_time()
-        tool(out)
+        tool(source, out, scans, images)
         print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu]), flush=True)
     return 0
 
@@ -178,6 +167,17 @@ def limit(source: Path, out: Path, images: int) -> None:
     out.mkdir()
     content = b"0 0.50000000 0.50000000 0.25000000 0.25000000\n" * int(BOXES_PER_IMAGE)
     write_files(out, ((f"{i:012}.txt", content) for i in range(images)))
+
+
+# What converts a source into a folder that is not there, given the source's scans and how many images it has.
+TOOLS: dict[str, Callable[[Path, Path, dict[str, Scan], int], object]] = {
+    "convert_coco": lambda source, out, scans, images: peer(source, out),
+    "same work": lambda source, out, scans, images: same_work(source, out, scans),
+    "convert": lambda source, out, scans, images: convert(
+        source, out, scans=scans, params=SplitParams(near_duplicate_bits=0)
+    ),
+    "limit": lambda source, out, scans, images: limit(source, out, images),
+}
 
 
 def whole_command(folder: Path, images: int) -> None:

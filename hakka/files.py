@@ -165,6 +165,11 @@ def _locked(folder: Path) -> Iterator[bool | None]:
         os.close(handle)
 
 
+def own_path(text: str) -> Path:
+    """A path as a person writes it, ``~`` being their home; the home of a user that there is not stays as it stands."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111  (pathlib's raises there)
+
+
 def real_path(path: Path) -> Path:
     """The absolute path without links; it need not be there.
 

@@ -22,7 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from hakka.errors import InvalidInput
-from hakka.files import read_json, real_path, write_json
+from hakka.files import own_path, read_json, real_path, write_json
 from hakka.params import PARAMS_FILE, read_params
 from hakka.run import RUN_ID_VARIABLE, new_run_id
 from hakka.settings import Settings
@@ -90,7 +90,7 @@ def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     from hakka.detector.variants import VariantParams
     from hakka.params import read_section
 
-    data = real_path(_own_path(arguments["data"]))  # however it is named, it is the same data
+    data = real_path(own_path(arguments["data"]))  # however it is named, it is the same data
     if not data.is_dir():
         raise InvalidInput(f"data: must be a folder of photos and annotations, got {data}")
     listed = read_section(VariantParams, "variants", latency_budget_ms=arguments.get("latency_budget_ms")).settings
@@ -110,14 +110,10 @@ def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _whole_path(weights: str) -> str:
-    path = _own_path(weights)
+    path = own_path(weights)
     if not path.is_file():
         return weights
     return str(real_path(path.parent) / path.name)  # of a link its own name, which may tell the architecture
-
-
-def _own_path(text: str) -> Path:
-    return Path(os.path.expanduser(text))  # noqa: PTH111  (pathlib's raises for a user that there is not)
 
 
 def digest_code(weights: Collection[str], settings: Settings) -> str:

@@ -7,14 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from hakka.registry import promote
 from tests.ports import free_port
-from tests.processes import processes_with
+from tests.processes import wait_until_gone
 from tests.serving.tiny_model import build_model_folder, register_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,13 +63,6 @@ def interrupt(home, module, count, *arguments):
     return process.returncode, [line for line in rest.splitlines() if not line.startswith(IMPORT)]
 
 
-def wait_until_gone(home):
-    deadline = time.monotonic() + 60
-    while (left := processes_with("HAKKA_HOME", home)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert left == []
-
-
 @pytest.mark.parametrize(
     ("arguments", "module", "count", "said"),
     [
@@ -90,7 +82,7 @@ def wait_until_gone(home):
 )
 def test_ctrl_c_while_a_verb_is_loaded_is_one_line(home, arguments, module, count, said):
     assert interrupt(home, module, count, *arguments) == (130, [said])
-    wait_until_gone(home)
+    wait_until_gone("HAKKA_HOME", home)
 
 
 @pytest.mark.parametrize("module", ["hakka.settings", "kserve", "openvino.opset1"])
@@ -99,4 +91,4 @@ def test_ctrl_c_while_the_servers_are_loaded_stops_both(home, module):
     assert code == 130
     assert "error: interrupted" in lines
     assert "Traceback" not in "".join(lines)
-    wait_until_gone(home)
+    wait_until_gone("HAKKA_HOME", home)

@@ -26,6 +26,7 @@ from hakka.files import canonical_json, link_file, read_json, restore_folder, sh
 
 FORMAT = 1
 ROOT_FILE = "root.json"
+DIGEST = re.compile(r"[0-9a-f]{64}")
 FILES = frozenset({"dataset.json", "index.jsonl", "labels", "report.json", "report.html", ROOT_FILE})
 _KINDS = ((b"\xff\xd8\xff", ".jpg"), (b"\x89PNG\r\n\x1a\n", ".png"), (b"RIFF", ".webp"))
 
@@ -139,7 +140,7 @@ def read_about(path: Path) -> dict[str, Any]:
     names, digest = about.get("names"), about.get("digest")
     if not isinstance(names, list) or not all(map(is_text, names)):
         raise InvalidInput(f"{file}: needs a list of names, got {short(names)}")
-    if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{64}", digest):
+    if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
         raise InvalidInput(f"{file}: digest must be 64 hex digits, got {short(digest)}")
     return about
 

@@ -5,7 +5,6 @@ dataset what a later one needs (``<its digest>/``): ``dataset.json`` and the ind
 """
 
 import hashlib
-import re
 import shutil
 from collections import Counter
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hakka.data.dataset import ImageEntry, read_about, read_index
+from hakka.data.dataset import DIGEST, ImageEntry, read_about, read_index
 from hakka.data.findings import short
 from hakka.data.split import SPLITS, SplitParams
 from hakka.errors import InvalidInput
@@ -74,7 +73,7 @@ def find_earlier(accepted: Path, data: str, revision: str, params: SplitParams) 
         digest = record["earlier"] if record["revision"] == revision else record["dataset"]
         if digest == "":
             return ""
-        if re.fullmatch(r"[0-9a-f]{64}", digest) and (accepted / digest / "dataset.json").is_file():
+        if DIGEST.fullmatch(digest) and (accepted / digest / "dataset.json").is_file():
             return str(digest)
     raise InvalidInput(f"{record_file}: this record of the accepted data is damaged; without it the splits begin anew")
 

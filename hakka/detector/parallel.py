@@ -22,11 +22,9 @@ from hakka.signals import end_with_parent
 
 def run_trainer(overrides: dict[str, Any], module: Any, snapshots: Snapshots) -> None:
     """Train a detection model to the end in this process, from the snapshot if there is one."""
-    state = snapshots.load()
-    done = 0 if state is None else len(state["history"])
     trainer = make_trainer(overrides, module, snapshots)
     if trainer.is_first:
-        for event, callback in progress(overrides["epochs"], done).items():
+        for event, callback in progress().items():
             trainer.add_callback(event, callback)
     trainer.train()
 
@@ -75,7 +73,6 @@ def main() -> None:
     import torch
 
     end_with_parent()
-
     order = torch.load(sys.argv[1], weights_only=True)
     load_ultralytics(Path(order["config"]))
     from ultralytics.nn.tasks import DetectionModel

@@ -9,10 +9,10 @@ from hakka.cores import usable_cores
 LINE_EVERY = 10.0  # seconds between two lines of progress within an epoch
 
 
-def progress(epochs: int, start: int) -> dict[str, Callable[[Any], None]]:
+def progress() -> dict[str, Callable[[Any], None]]:
     """Callbacks that keep the history and a snapshot an epoch, and print a line an epoch and one every few seconds.
 
-    ``start`` epochs were done before; the time left is judged by the others.
+    The time left is judged by the epochs since the start of this process.
     """
     state = {"begin": time.monotonic(), "line": time.monotonic(), "batch": 0.0}
 
@@ -35,7 +35,8 @@ def progress(epochs: int, start: int) -> dict[str, Callable[[Any], None]]:
         if time.monotonic() - state["line"] > LINE_EVERY:
             batches = len(trainer.train_loader)
             done = trainer.epoch + state["batch"] / batches
-            say(f"epoch {trainer.epoch + 1}/{epochs}: {100 * state['batch'] / batches:.0f} %, {_left(done)} left")
+            percent = 100 * state["batch"] / batches
+            say(f"epoch {trainer.epoch + 1}/{trainer.epochs}: {percent:.0f} %, {_left(trainer, done)} left")
 
     def on_fit_epoch_end(trainer: Any) -> None:
         metrics = {key: float(value) for key, value in trainer.metrics.items()}
@@ -51,12 +52,13 @@ def progress(epochs: int, start: int) -> dict[str, Callable[[Any], None]]:
         trainer.history.append(row | {key.replace("/", "_"): value for key, value in losses.items()})
         trainer.end_epoch()
         say(
-            f"epoch {trainer.epoch + 1}/{epochs}: loss {row['loss']:.3f}, val mAP50 {row['val_map50']:.3f}, "
-            f"{_left(trainer.epoch + 1)} left"
+            f"epoch {trainer.epoch + 1}/{trainer.epochs}: loss {row['loss']:.3f}, val mAP50 {row['val_map50']:.3f}, "
+            f"{_left(trainer, trainer.epoch + 1)} left"
         )
 
-    def _left(done: float) -> str:
-        seconds = (time.monotonic() - state["begin"]) / max(done - start, 1e-9) * (epochs - done)
+    def _left(trainer: Any, done: float) -> str:
+        passed = time.monotonic() - state["begin"]
+        seconds = passed / max(done - trainer.start_epoch, 1e-9) * (trainer.epochs - done)
         return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{max(seconds, 0):.0f} s"
 
     return {

@@ -84,7 +84,8 @@ def make_trainer(overrides: dict[str, Any], module: Any, snapshots: Snapshots) -
             if self.train_loader.num_workers == 0:
                 self.train_loader.reset()
                 self.train_loader.generator.manual_seed(seed)
-                if RANK > -1:  # the images that mosaics are put together from: a snapshot knows one process's alone
+                # What mosaics are put together from: of several processes a snapshot knows that of one alone.
+                if self.world_size > 1:
                     self.train_loader.dataset.buffer.clear()
                     self.train_loader.dataset.ims[:] = [None] * len(self.train_loader.dataset.ims)
             if self._pending is not None:
@@ -202,7 +203,7 @@ def _restore(trainer: Any, module: Any, state: dict[str, Any]) -> None:
         module.criterion = module.init_criterion()
         module.criterion.updates = state["epoch"]
         module.criterion.update()
-    if trainer.train_loader.num_workers == 0:
+    if trainer.train_loader.num_workers == 0 and trainer.world_size < 2:
         for index in state["mosaic_buffer"]:  # the images that mosaics are put together from
             trainer.train_loader.dataset.load_image(index)
 

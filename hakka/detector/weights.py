@@ -1,6 +1,5 @@
 """Where training starts from: the starter checkpoint, a local file, or a named model that ultralytics publishes."""
 
-import os
 import re
 import sys
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ from typing import Any
 from hakka.detector.checkpoint import load_checkpoint
 from hakka.detector.torch_compat import load_ultralytics, network
 from hakka.errors import InvalidInput, NotFound
+from hakka.files import own_path
 from hakka.settings import Settings, read_settings
 
 STARTER = Path(__file__).resolve().parent / "starter" / "starter.safetensors"
@@ -91,8 +91,7 @@ def check_weights(weights: str, settings: Settings) -> None:
 
 def look_up(weights: str, settings: Settings) -> Path | None:
     """The local file that a name or path means, or None."""
-    given = Path(os.path.expanduser(weights))  # noqa: PTH111  (pathlib's raises for a user that there is not)
-    candidates = [given, *(folder / weights for folder in _folders(settings))]
+    candidates = [own_path(weights), *(folder / weights for folder in _folders(settings))]
     return next((path for path in candidates if path.is_file()), None)
 
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from hakka.detector.train import TrainParams, train
 from hakka.errors import InvalidInput, Unavailable
 from hakka.files import read_json
 from hakka.params import read_section
-from tests.processes import processes_with
+from tests.processes import wait_until_gone
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = {"epochs": 4, "imgsz": 96, "batch": 8, "learning_rate": 0.003, "seed": 1, "device": "0,1"}
@@ -51,13 +50,6 @@ def start(data, out, home, **streams):
     )
 
 
-def wait_until_gone(home):
-    deadline = time.monotonic() + 60
-    while (left := processes_with("HAKKA_HOME", str(home))) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not left
-
-
 def test_two_processes_train_one_model_and_go_on_after_a_kill(data, tmp_path):
     home = tmp_path / "home"
     with start(data, tmp_path / "whole", home) as whole:
@@ -70,7 +62,7 @@ def test_two_processes_train_one_model_and_go_on_after_a_kill(data, tmp_path):
         next(line for line in broken.stdout if line.startswith("epoch 2/4: loss"))
         broken.kill()
     assert broken.returncode == -signal.SIGKILL
-    wait_until_gone(home)
+    wait_until_gone("HAKKA_HOME", str(home))
     with start(data, tmp_path / "broken", home) as again:
         said = again.stdout.read()
     assert again.returncode == 0
@@ -92,7 +84,7 @@ def test_when_what_holds_the_processes_together_is_killed_they_end_and_it_is_sai
         os.kill(int(launcher), signal.SIGKILL)
         _, said = training.communicate(timeout=60)
     assert "training on the GPUs 0,1: it was ended by signal 9; run it again" in said
-    wait_until_gone(home)
+    wait_until_gone("HAKKA_HOME", str(home))
 
 
 @pytest.mark.parametrize(

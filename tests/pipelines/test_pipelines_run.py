@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -21,7 +20,7 @@ from hakka.cli import main
 from hakka.data.sample import write_sample
 from hakka.registry import champion, list_versions
 from pipelines.local import step_folders
-from tests.processes import processes_with
+from tests.processes import processes_with, wait_until_gone
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ("--weights", "starter", "--imgsz", "32", "--batch", "8", "--device", "cpu")
@@ -216,10 +215,7 @@ def test_a_killed_run_ends_everything_it_started_and_goes_on_when_it_is_started_
     assert json.loads(out.splitlines()[-1])["status"] == "interrupted"
     assert "Traceback" not in err
     assert "Process " not in err
-    deadline = time.monotonic() + 60
-    while processes_with("HAKKA_RUN_ID", folder.name) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert processes_with("HAKKA_RUN_ID", folder.name) == []
+    wait_until_gone("HAKKA_RUN_ID", folder.name)
     assert "train-detector" not in {step.name for step in step_folders(folder)}
     assert champion(home / "registry") == first[1]["version"]
 
