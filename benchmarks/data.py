@@ -150,11 +150,16 @@ def peer(source: Path, out: Path) -> None:
         convert_coco(str(source / "annotations"), str(out), use_segments=False, cls91to80=False)
 
 
+@collector_paused()
 def same_work(source: Path, out: Path, scans: dict[str, Scan]) -> None:
-    """What the peer does: label files from JSON; and what it does not: every box is checked and held to the frame."""
+    """What the peer does: label files from JSON; and what it does not: every box is checked and held to the frame.
+
+    As in ``convert``, there is no search for garbage while they are written.
+    """
     annotations = read_annotations(source, "coco")
     placed = place_boxes(annotations.images, scans)
-    stems = make_stems([(image.image, scans[image.image].sha256) for image in annotations.images])
+    images = [image.image for image in annotations.images]
+    stems = make_stems(images, (scans[image].sha256 for image in images))
     (out / "labels").mkdir(parents=True)
     names = (f"{stem}.txt" for stem in stems)
     write_files(out / "labels", zip(names, label_texts(placed.boxes, placed.starts), strict=True))

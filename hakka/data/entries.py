@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from hakka.boxes import Array
 from hakka.data.dataset import ImageEntry
@@ -41,7 +41,7 @@ def make_entries(
         held = hold_splits(known, groups)
         splits = _spread(groups, held, labels.astype(int).tolist(), starts, params)
         notes = [] if earlier is None else _tell_held(earlier, images, known, held, splits, groups)
-    stems = make_stems([(image.image, scan.sha256) for image, scan in zip(images, seen, strict=True)])
+    stems = make_stems([image.image for image in images], (scan.sha256 for scan in seen))
     entries = [
         ImageEntry(
             image=images[i].image,
@@ -139,13 +139,13 @@ def _note(text: str) -> Finding:
     return Finding("note", None, None, text)
 
 
-def make_stems(images: Sequence[tuple[str, str]]) -> list[str]:
-    """The name of each image's label file, from image and digest.
+def make_stems(images: Sequence[str], digests: Iterable[str]) -> list[str]:
+    """The name of each image's label file, from the images and their digests.
 
     It is the image's own where it is the only one, else with eight digits of the digest. Case does not tell two names
     apart, because on some file systems it does not.
     """
-    plain = [_own_stem(image) for image, _ in images]
+    plain = [_own_stem(image) for image in images]
     if not _ALL_PLAIN.fullmatch("\0".join(plain)):  # one look at all of them is faster than one at each
         plain = [_plain_stem(stem) for stem in plain]
     folded = [stem.lower() for stem in plain]
@@ -154,7 +154,7 @@ def make_stems(images: Sequence[tuple[str, str]]) -> list[str]:
     count = Counter(folded)
     taken: set[str] = set()
     stems = []
-    for (_, digest), stem, key in zip(images, plain, folded, strict=True):
+    for digest, stem, key in zip(digests, plain, folded, strict=True):
         if count[key] > 1:
             stem = f"{stem}-{digest[:8]}"
         while stem.lower() in taken:

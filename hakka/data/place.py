@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def _place(images: Sequence[SourceImage], scans: Sequence[Scan]) -> tuple[Array,
     starts = np.concatenate([[0], counts.cumsum()]).tolist()
     of_box = np.repeat(np.arange(len(images)), counts)
     sizes = [(scan.width, scan.height) for scan in scans]
-    sides = np.array(sizes, dtype=float).reshape(-1, 2).T
+    sides = np.fromiter(chain.from_iterable(sizes), dtype=float, count=2 * len(sizes)).reshape(-1, 2).T
     frames = np.repeat(np.concatenate([sides, sides]), counts, axis=1)
     boxes = np.concatenate([image.boxes for image in images])
     corners = np.ascontiguousarray(boxes.T[1:])  # a row for each side is what numpy is fast at

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -138,10 +139,10 @@ class _Reader:
 
     def _gather(self, images: Images, columns: Columns) -> None:
         bounds = np.searchsorted(columns.rows, np.arange(len(images.paths) + 1))
-        starts, places = bounds.tolist(), _to_places(columns.places, bounds)
-        boxes = columns.boxes
+        places = _to_places(columns.places, bounds)
+        boxes = [columns.boxes[start:end] for start, end in pairwise(bounds.tolist())]
         self.images += [
-            SourceImage(path, size, boxes[starts[row] : starts[row + 1]], places[row], "pixels", split)
+            SourceImage(path, size, boxes[row], places[row], "pixels", split)
             for row, path, size, split in images.kept()
         ]
 

@@ -162,13 +162,15 @@ def _make_table(places: Array, columns: Sequence[Sequence[Any]], boxes: Array) -
     """``columns`` are those of ``_KEYS`` but the last. Raises OverflowError for a number of more than 64 bits."""
     ids, images, categories, crowds = columns
     count = len(places)
-    named = np.ones(count, dtype=bool)
-    if None in ids:
-        named[:] = [value is not None for value in ids]
-        ids = [value or 0 for value in ids]
+    try:
+        numbers = np.fromiter(ids, dtype=np.int64, count=count)
+        named = np.ones(count, dtype=bool)
+    except TypeError:  # some have none; to ask every one of them first would take longer than to read all
+        numbers = np.fromiter((value or 0 for value in ids), dtype=np.int64, count=count)
+        named = np.fromiter((value is not None for value in ids), dtype=bool, count=count)
     return Table(
         places=places.astype(np.int64),
-        ids=np.fromiter(ids, dtype=np.int64, count=count),
+        ids=numbers,
         named=named,
         images=np.fromiter(images, dtype=np.int64, count=count),
         categories=np.fromiter(categories, dtype=np.int64, count=count),

@@ -58,8 +58,11 @@ class Locator:
         for folder in self._folders(annotation_file):
             wanted = [folder + name for name in file_names] if folder else file_names
             if not self._files.keys().isdisjoint(wanted):
-                paths = [path for name in wanted if (path := self._files.get(name)) is not None]
-                return paths if len(paths) == len(wanted) and "".join(paths).isascii() else None
+                try:
+                    paths = list(map(self._files.__getitem__, wanted))
+                except KeyError:
+                    return None
+                return paths if folder.isascii() else None
         return None
 
     def _folders(self, annotation_file: str) -> list[str]:
