@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
 from hakka.boxes import Array
-from hakka.data.likeness import close_pairs
+from hakka.data.likeness import close_pairs, mirrored_pairs
 from hakka.data.scan import Scan, look_words
 
 # What Roboflow exports: `<photo>_jpg.rf.<digest>.jpg`, once for each way in which it changed the photo.
@@ -17,14 +18,15 @@ def group_scans(scans: Sequence[Scan], bits: int, *, by_name: bool = True) -> di
     """Image name → scene id, for scans without a problem.
 
     Two images whose 256-bit perceptual hashes differ in at most ``bits`` bits are of one scene, and so is whoever is
-    linked to them by such a step; with ``by_name`` so are the copies of one photo that Roboflow makes, mirrored, turned
-    and cut beyond likeness. The scene id is the first 16 digits of the smallest content digest in the scene, so it does
-    not hang on order.
+    linked to them by such a step; so is a copy that is mirrored or upside down (``mirrored_pairs``), and with
+    ``by_name`` the copies of one photo that Roboflow makes, turned and cut beyond likeness. The scene id is the first
+    16 digits of the smallest content digest in the scene, so it does not hang on order.
     """
     parents = np.arange(len(scans))
     if by_name:
         _join(parents, *_copies(scans))
-    for i, j, _ in close_pairs(look_words(scans), bits):
+    looks = look_words(scans)
+    for i, j, _ in chain(close_pairs(looks, bits), mirrored_pairs(looks, bits)):
         _join(parents, i, j)
         parents[i] = parents[j] = _roots(parents, i)  # short ways for the next ones
     roots = _roots(parents, parents).tolist()

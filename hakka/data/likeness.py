@@ -12,6 +12,9 @@ from hakka.cores import usable_cores
 _ROWS, _COLUMNS = 16, 4096  # pairs that are compared at once: what is computed of them fits a core's cache
 _TASK = 512  # rows that a thread takes at a time
 _PARTS = 4  # of a word, 16 bits each
+_EVEN = 14  # bits of the quarter that no mirroring changes, of which copies on record differed in 13 at most
+_MIRRORED = 40  # bits; copies on record differed in 36 at most, photos of other scenes in 50 and more
+_FLIPS = np.array([(1, -1, 1, -1), (1, 1, -1, -1), (1, -1, -1, 1)]).T  # across, down, both: -1 where bits are opposite
 Pairs = tuple[Array, Array, Array]
 
 
@@ -30,6 +33,21 @@ def close_pairs(looks: Array, bits: int) -> Iterator[Pairs]:
     with ThreadPoolExecutor(usable_cores()) as pool:
         for found in pool.map(partial(_compare, words, bits), range(0, len(looks), _TASK)):
             yield from found
+
+
+def mirrored_pairs(looks: Array, bits: int) -> Iterator[Pairs]:
+    """The pairs of which one is nearly the other mirrored or upside down, in blocks as of ``close_pairs``.
+
+    Such are perceptual hashes that differ in at most ``bits`` bits, and 40, after one of them was turned. The limit is
+    stricter than it may be for photos of one scene: what is turned is a copy, not one more look at the table.
+    """
+    if not bits:
+        return
+    for i, j, _ in close_pairs(looks[:, :1], _EVEN):
+        differing = np.bitwise_count(looks[i] ^ looks[j]).astype(np.int16)
+        apart = (differing @ _FLIPS + 2 * 64).min(axis=1)  # of two quarters the bits that are the same count
+        close = apart <= min(bits, _MIRRORED)
+        yield i[close], j[close], apart[close]
 
 
 def _compare_parts(looks: Array, bits: int) -> Iterator[Pairs]:

@@ -29,6 +29,7 @@ Progress = Callable[[int, int], None]
 
 _BATCH = 1024  # images that wait for a thread
 _TASK = 4  # images a thread takes at a time, because handing over costs as much as a small thing
+_STEP = 8192  # hashes whose bits are put in order at a time
 _REDUCED = 2 * HASH_SIDE
 _DCT = np.cos(np.pi * np.arange(HASH_SIDE)[:, None] * (2 * np.arange(_REDUCED)[None, :] + 1) / (2 * _REDUCED))
 
@@ -208,5 +209,15 @@ def _read_scan(path: Path, number: int, line: bytes) -> Scan:
 
 
 def look_words(scans: Iterable[Scan]) -> Array:
-    """(n, 4) uint64 words of the scans' perceptual hashes."""
-    return np.frombuffer(b"".join(scan.look for scan in scans), dtype=np.uint64).reshape(-1, HASH_BITS // 64)
+    """(n, 4) uint64: a word for each quarter of the scans' perceptual hashes.
+
+    The quarters hold the frequencies that are even in both directions, odd across only, odd down only, and odd in both:
+    a photo that is mirrored has the same even ones and the opposite odd ones.
+    """
+    looks = np.frombuffer(b"".join(scan.look for scan in scans), dtype=np.uint8).reshape(-1, HASH_BITS // 8)
+    words = np.empty((len(looks), 4), dtype=np.uint64)
+    for i in range(0, len(looks), _STEP):
+        bits = np.unpackbits(looks[i : i + _STEP], axis=1).reshape(-1, HASH_SIDE // 2, 2, HASH_SIDE // 2, 2)
+        quarters = bits.transpose(0, 2, 4, 1, 3).reshape(-1, HASH_BITS)
+        words[i : i + _STEP] = np.packbits(quarters, axis=1).view(np.uint64)
+    return words

@@ -7,7 +7,7 @@ import numpy as np
 
 from hakka.boxes import Array
 from hakka.data.dataset import Dataset, ImageEntry
-from hakka.data.likeness import close_pairs
+from hakka.data.likeness import close_pairs, mirrored_pairs
 from hakka.data.scan import Scan, look_words
 
 Nearest = dict[str, tuple[ImageEntry, int]]
@@ -15,10 +15,14 @@ Nearest = dict[str, tuple[ImageEntry, int]]
 
 @dataclass(frozen=True)
 class Likeness:
-    """Image → the most alike of the images before it in the index, with the number of bits that differ."""
+    """Image → the most alike of the images before it in the index, with the number of bits that differ.
+
+    ``mirrored`` is the most alike of another split when one of the two is mirrored or upside down.
+    """
 
     within: Nearest
     across: Nearest
+    mirrored: Nearest
 
 
 def find_likeness(dataset: Dataset, scans: Mapping[str, Scan], within: int, across: int) -> Likeness:
@@ -31,11 +35,13 @@ def find_likeness(dataset: Dataset, scans: Mapping[str, Scan], within: int, acro
     looks = look_words(scans[entry.image] for entry in entries)
     splits = np.unique([entry.split for entry in entries], return_inverse=True)[1]
     contents = np.unique([entry.sha256 for entry in entries], return_inverse=True)[1]
-    found = Likeness({}, {})
+    found = Likeness({}, {}, {})
     for i, j, apart in close_pairs(looks, max(within, across)):
         same = splits[i] == splits[j]
         _keep(found.across, entries, *_nearest(i, j, apart, ~same & (apart <= across)))
         _keep(found.within, entries, *_nearest(i, j, apart, same & (apart <= within) & (contents[i] != contents[j])))
+    for i, j, apart in mirrored_pairs(looks, across):
+        _keep(found.mirrored, entries, *_nearest(i, j, apart, splits[i] != splits[j]))
     return found
 
 

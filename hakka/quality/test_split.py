@@ -50,8 +50,7 @@ def test_exact_duplicates(dataset: Dataset, scans: dict[str, Scan], judge: Judge
         digest = scans[entry.image].sha256 or entry.sha256
         twin = first.setdefault(digest, entry)
         if twin is not entry:
-            reason = f"{entry.image} ({entry.split}): same bytes as {twin.image} ({twin.split})"
-            problems.append((entry.image, reason, twin.image))
+            problems.append((entry.image, f"{_named(entry)}: same bytes as {_named(twin)}", twin.image))
     judge(problems)
 
 
@@ -66,13 +65,10 @@ def test_split_leakage(dataset: Dataset, likeness: Likeness, judge: Judge) -> No
         if len(found) > 1
     ]
     leaks = [
-        (
-            entry.image,
-            f"{entry.image} ({entry.split}) looks like {other.image} ({other.split}): {bits} of 256 bits differ",
-            other.image,
-        )
-        for entry, (other, bits) in ((entry, likeness.across.get(entry.image, (None, 0))) for entry in dataset.entries)
-        if other is not None
+        (entry.image, f"{_named(entry)} looks like {_named(other)}{turned}: {bits} of 256 bits differ", other.image)
+        for nearest, turned in ((likeness.across, ""), (likeness.mirrored, " mirrored or upside down"))
+        for entry in dataset.entries
+        for other, bits in ([nearest[entry.image]] if entry.image in nearest else [])
     ]
     judge([*torn, *leaks])
 
@@ -83,3 +79,7 @@ def test_near_duplicates(dataset: Dataset, likeness: Likeness, judge: Judge) -> 
         (image, f"{image} is nearly {other.image}: {bits} of 256 bits differ", other.image)
         for image, (other, bits) in sorted(likeness.within.items())
     )
+
+
+def _named(entry: ImageEntry) -> str:
+    return f"{entry.image} ({entry.split})"

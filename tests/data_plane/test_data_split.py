@@ -87,11 +87,27 @@ def test_another_shot_of_a_scene_joins_it_and_another_scene_does_not(tmp_path):
     assert len(set(groups.values())) == 31
 
 
+def test_a_copy_that_is_mirrored_or_upside_down_joins_the_scene(tmp_path):
+    base = Image.open(draw(tmp_path / "base.png", 3, (320, 240)))
+    turns = ("FLIP_LEFT_RIGHT", "FLIP_TOP_BOTTOM", "ROTATE_180")
+    for turn in turns:
+        copy = base.transpose(Image.Transpose[turn]).resize((280, 210))
+        copy.convert("RGB").save(tmp_path / f"{turn}.jpg", quality=60)
+    for seed in range(20, 50):
+        draw(tmp_path / f"{seed}.png", seed, (320, 240))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    scans = list(scan_images(tmp_path, names).values())
+    groups = group_scans(scans, SplitParams().near_duplicate_bits)
+    assert {groups[f"{turn}.jpg"] for turn in turns} == {groups["base.png"]}
+    assert len(set(groups.values())) == 31
+    assert len(set(group_scans(scans, 0).values())) == 34  # the search for likeness is off
+
+
 def test_the_changed_copies_of_a_photo_in_an_export_of_roboflow_are_one_scene(tmp_path):
     base = Image.open(draw(tmp_path / "base.png", 3, (320, 240)))
     (tmp_path / "train").mkdir()
     copies = [
-        base.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        base.transpose(Image.Transpose.TRANSPOSE),
         base.rotate(15),
         base.crop((100, 50, 320, 240)).transpose(Image.Transpose.ROTATE_90),
     ]

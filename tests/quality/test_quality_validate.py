@@ -76,6 +76,11 @@ def leak(dataset, source):
     Image.open(source / one.image).save(source / other.image, quality=60)
 
 
+def leak_mirrored(dataset, source):
+    one, other = dataset.split("train")[0], dataset.split("test")[0]
+    Image.open(source / one.image).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(source / other.image, quality=80)
+
+
 def copy_across(dataset, source):
     one, other = dataset.split("train")[0], dataset.split("test")[0]
     (source / other.image).write_bytes((source / one.image).read_bytes())
@@ -98,6 +103,7 @@ def copy_across(dataset, source):
         (lose_label, "label_files", "is missing"),
         (empty_test_split, "splits_filled", "split test: must hold images"),
         (leak, "split_leakage", "looks like"),
+        (leak_mirrored, "split_leakage", "mirrored or upside down"),
         (copy_across, "exact_duplicates", "same bytes as"),
     ],
 )
