@@ -83,8 +83,13 @@ def read_json(path: Path) -> Any:
 def whole_folder(path: Path) -> Iterator[Path]:
     """A scratch folder beside ``path`` that replaces it on a clean exit and is removed on any other.
 
-    What cannot be replaced stays as it was. What a process that was killed left of such folders is removed first.
+    What cannot be replaced stays as it was, and so does a link: the place that it leads to is written. What a process
+    that was killed left of such folders is removed first.
+
+    Raises:
+        InvalidInput: ``path`` is a link that leads in a circle.
     """
+    path = real_path(path) if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
     restore_folder(path)
     with _scratch(path, _NEXT) as scratch:

@@ -7,13 +7,8 @@ from typing import Any, TypeVar
 import yaml
 
 from hakka.errors import InvalidInput
+from hakka.strict_yaml import load_yaml
 
-try:  # the C parser is ten times faster, but not every build of PyYAML has it
-    from yaml import CSafeLoader as SafeLoader
-except ImportError:
-    from yaml import SafeLoader  # type: ignore[assignment]
-
-__all__ = ["PARAMS_FILE", "SafeLoader", "read_params", "read_section"]
 PARAMS_FILE = Path(__file__).resolve().parent.parent / "params.yaml"
 Section = TypeVar("Section")
 
@@ -22,10 +17,10 @@ def read_params(path: Path = PARAMS_FILE) -> dict[str, dict[str, Any]]:
     """All sections of a params file.
 
     Raises:
-        InvalidInput: the file is missing, is not YAML, or is not a mapping of mappings.
+        InvalidInput: the file is missing, is not YAML, has a key twice, or is not a mapping of mappings.
     """
     try:
-        params = yaml.load(path.read_text(), Loader=SafeLoader)
+        params = load_yaml(path.read_text())
     except FileNotFoundError:
         raise InvalidInput(f"{path}: no such params file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -274,14 +274,13 @@ def collect_run(sources: Sources, version: str, origin: Mapping[str, str]) -> di
     converted = read_json(sources.dataset / "report.json")
     validation = read_json(sources.validation / "report.json")
     verdict = read_json(sources.decision / "decision.json")
-    dataset = _without(read_json(sources.dataset / "dataset.json"), "names")
     training, speed = sources.training / "train.json", sources.evaluation / "speed.json"
     return {
         "format": 1,
         **origin,
-        "dataset": dataset,
+        "dataset": _without(read_json(sources.dataset / "dataset.json"), "names"),
         "counts": count_entries(converted),
-        "kept_splits": find_kept(converted, dataset.get("earlier", "")),
+        "kept_splits": converted.get("kept_splits", ""),
         "validation": summarize_checks(validation),
         "training": read_json(training) if training.is_file() else {},
         "model": _without(read_json(sources.model / "model.json"), "names"),
@@ -312,15 +311,6 @@ def count_entries(converted: Mapping[str, Any]) -> dict[str, int]:
         "refused_images": images["refused"],
         "refused_boxes": boxes["refused"],
     }
-
-
-def find_kept(converted: Mapping[str, Any], earlier: str) -> str:
-    """The sentence of a conversion report on the photos that keep the split of the dataset ``earlier``, a digest.
-
-    Empty where there was no earlier dataset.
-    """
-    notes = (item["reason"] for item in converted.get("findings", ()) if item["kind"] == "note")
-    return next((note for note in notes if earlier and f"earlier dataset {earlier[:12]}" in note), "")
 
 
 def summarize_checks(validation: Mapping[str, Any]) -> dict[str, Any]:

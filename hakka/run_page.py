@@ -64,9 +64,9 @@ def _comparison(record: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def render_run(record: Mapping[str, Any], folder: Path) -> str:
     """The record as one self-contained page for ``folder``, which links the cards and the reports of its steps."""
-    from hakka.detector.variants import COMPARED, comparison_cells
+    from hakka.detector.variants import comparison_columns
 
-    variants = comparison_cells(_comparison(record))
+    head, variants = comparison_columns(_comparison(record))
     steps = [(step["name"], step["state"], f"{step['seconds']:.1f} s") for step in record.get("steps", [])]
     links = {name.replace("-", " "): f"{name}.html" for name in CARDS} | {
         f"{name} report": _link(Path(path), folder)
@@ -76,7 +76,7 @@ def render_run(record: Mapping[str, Any], folder: Path) -> str:
     items = "".join(f'<li><a href="{escape(link)}">{name}</a></li>' for name, link in links.items())
     body = [
         _rows(_facts(record)),
-        *([heading("Variants"), f'<div class="wide">{table(COMPARED, variants)}</div>'] if variants else []),
+        *([heading("Variants"), f'<div class="wide">{table(head, variants)}</div>'] if variants else []),
         heading("Reports"),
         f"<ul>{items}</ul>",
         *([heading("Steps"), table(("step", "state", "time"), steps)] if steps else []),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hakka.errors import InvalidInput
+from hakka.files import real_path
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     ``HAKKA_WEIGHTS``.
 
     Raises:
-        InvalidInput: a port is not a whole number from 1 to 65535, or a path begins with an unknown user's ``~``.
+        InvalidInput: a port is not a whole number from 1 to 65535, or a path begins with an unknown user's ``~`` or
+            leads in a circle.
     """
     port = _port(environ, "HAKKA_PORT", 8080)
     weights = environ.get("HAKKA_WEIGHTS")
@@ -85,10 +87,12 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
 
 
 def _path(name: str, text: str) -> Path:
+    """The absolute path without ``..``, so that a folder has one name; where there is none, links stay as they are."""
     try:
-        return Path(text).expanduser().absolute()
+        path = Path(text).expanduser().absolute()
     except RuntimeError:
         raise InvalidInput(f"{name}: a folder must not begin with an unknown user's ~, got {text!r}") from None
+    return real_path(path) if ".." in path.parts else path
 
 
 def _port(environ: Mapping[str, str], name: str, default: int) -> int:

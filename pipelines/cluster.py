@@ -1,10 +1,14 @@
 """What the steps need of a cluster. A local run ignores all of it."""
 
+import logging
 from dataclasses import dataclass, field
 
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
+from hakka.errors import InvalidInput
+
+LOGGER = logging.getLogger(__name__)
 VOLUME = "hakka-home"
 HOME = "/var/lib/hakka"
 # Argo counts it from the start of the first try: later a failed step is not tried again, and a try that runs is cut
@@ -36,6 +40,22 @@ class ClusterParams:
     scan_cpus: str = "2"
     scan_memory: str = "2Gi"
     scans_at_once: int = 8
+
+
+def check_device(device: str, params: ClusterParams) -> None:
+    """Hold ``train.device`` against the GPUs that a training gets; that some of them stay idle is a warning.
+
+    Raises:
+        InvalidInput: a training would look in vain for a device.
+    """
+    numbers = [int(number) for number in device.split(",")] if device[0].isdecimal() else []
+    if device == "mps" or max(numbers, default=-1) >= params.gpus:
+        known = f"auto, cpu or numbers below cluster.gpus, which is {params.gpus}"
+        raise InvalidInput(f"train.device must be {known}, got {device!r}")
+    used = len(numbers) or int(device == "auto")
+    if used < params.gpus:
+        text = "a training uses %d of the %d GPUs of cluster.gpus: train.device is %s"
+        LOGGER.warning(text, used, params.gpus, device)
 
 
 def keep_home(task: PipelineTask) -> PipelineTask:

@@ -10,7 +10,10 @@ import yaml
 from kfp import compiler
 from kfp.dsl.base_component import BaseComponent
 
+from hakka.detector.train import TrainParams
 from hakka.files import write_whole
+from hakka.params import read_section
+from pipelines.cluster import ClusterParams, check_device
 
 COMPILED = Path(__file__).resolve().parent / "hakka-training.yaml"
 
@@ -26,7 +29,12 @@ def compile_training() -> str:
 
 
 def write_compiled(path: Path = COMPILED) -> Path:
-    """Write the compiled training pipeline, whole."""
+    """Write the compiled training pipeline, whole.
+
+    Raises:
+        InvalidInput: params.yaml names a device that the steps do not get.
+    """
+    check_device(read_section(TrainParams, "train").device, read_section(ClusterParams, "cluster"))
     write_whole(path, compile_training())
     return path
 

@@ -9,10 +9,12 @@ import io
 import json
 import logging
 import re
+import signal
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FrameType
 from typing import TextIO
 
 from hakka import errors
@@ -40,7 +42,7 @@ OWN_ERROR = re.compile(r"hakka\.errors\.(\w+): (.*)")
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a run; ``state`` is done, reused or failed."""
+    """One step of a run; ``state`` is done, reused, failed or interrupted."""
 
     name: str
     state: str
@@ -77,6 +79,12 @@ class Progress(io.TextIOBase):
         self._show = show
         self._voice = _Voice()
         self._lock = threading.RLock()
+        self._interrupted = False
+
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Handle SIGINT as Python does; the steps that end of it have not failed."""
+        self._interrupted = True
+        signal.default_int_handler(number, frame)
 
     def writable(self) -> bool:
         """Text may be written."""
@@ -117,9 +125,10 @@ class Progress(io.TextIOBase):
         name, seconds = self._voice.name, time.monotonic() - self._voice.started
         if self._voice.awaited_turn:  # it ended before it said which turn it is
             self._show(f"{name}: started")
-        self.steps.append(Step(name, "failed" if failed else "done", round(seconds, 3)))
-        self._show(f"{name}: failed after {seconds:.1f} s" if failed else f"{name}: done in {seconds:.1f} s")
-        if failed:
+        state = "done" if not failed else "interrupted" if self._interrupted else "failed"
+        self.steps.append(Step(name, state, round(seconds, 3)))
+        self._show(f"{name}: {state} {'after' if failed else 'in'} {seconds:.1f} s")
+        if state == "failed":
             self.failure = self.failure or explain(name, self._voice.error, self._log.name)
 
     def _reuse(self, name: str) -> None:

@@ -8,11 +8,9 @@ import tempfile
 import urllib.error
 import urllib.request
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, fields
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,8 @@ from hakka.detector.variants import VariantParams
 from hakka.errors import InvalidInput, Unavailable
 from hakka.params import read_section
 from hakka.run import new_run_id
+from hakka.strict_yaml import RepeatedKey, load_yaml
+from pipelines.cluster import ClusterParams, check_device
 from pipelines.compiling import compile_training, read_parameters
 
 PIPELINE = "hakka-training"
@@ -114,8 +114,8 @@ def parse_arguments(pairs: list[str]) -> dict[str, Any]:
     """``name=value`` texts as pipeline arguments of the right type.
 
     Raises:
-        InvalidInput: a text has no ``=``, names no parameter of the pipeline, or its value has another type or is no
-            list of variants.
+        InvalidInput: a text has no ``=``, names no parameter of the pipeline, or its value has another type, is no
+            list of variants, or is a device that the steps do not get.
     """
     known = read_parameters(compile_training())
     arguments: dict[str, Any] = {}
@@ -126,7 +126,8 @@ def parse_arguments(pairs: list[str]) -> dict[str, Any]:
         arguments[name] = _typed(f"--param {name}", value, known[name]["parameterType"])
     own = {part.name: arguments[part.name] for part in fields(TrainParams) if part.name in arguments}
     listed = read_section(VariantParams, "variants", latency_budget_ms=arguments.get("latency_budget_ms"))
-    check_plan(own, arguments.get("variants", listed.settings), arguments.get("trials"))
+    params, *_ = check_plan(own, arguments.get("variants", listed.settings), arguments.get("trials"))
+    check_device(params.device, read_section(ClusterParams, "cluster"))
     return arguments
 
 
@@ -153,28 +154,16 @@ def read_list(text: str, place: str) -> list[Any]:
         content = path.read_text() if path.suffix in (".json", ".yaml", ".yml") else text
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content)):
             raise InvalidInput(f"{rule}: anchors and aliases (& and *) are not allowed")  # some stand for billions
-        key = _find_repeated(yaml.compose(content))
-        value = yaml.safe_load(content)
+        value = load_yaml(content, yaml.SafeLoader)  # the C parser would not survive brackets by the ten thousand
+    except RepeatedKey as error:
+        raise InvalidInput(f"{place}: {error} of {short(text)}") from None
     except OSError as error:
         raise InvalidInput(f"{rule}: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RuntimeError):  # no YAML, no UTF-8, a number without end, too deep, no such ~
         raise InvalidInput(rule) from None
     if not isinstance(value, list):
         raise InvalidInput(rule)
-    if key is not None:
-        raise InvalidInput(f"{place}: a key must come once in a mapping, got {short(key)} twice in {short(text)}")
     return value
-
-
-def _find_repeated(node: yaml.Node | None) -> str | None:
-    """A key that a mapping has twice, in YAML without aliases; the parser itself would keep the last value."""
-    if isinstance(node, yaml.MappingNode):
-        repeated = (key for key, count in Counter(str(key.value) for key, _ in node.value).items() if count > 1)
-        inner = (_find_repeated(value) for _, value in node.value)
-        return next((key for key in chain(repeated, inner) if key is not None), None)
-    if isinstance(node, yaml.SequenceNode):
-        return next((key for key in map(_find_repeated, node.value) if key is not None), None)
-    return None
 
 
 @contextmanager

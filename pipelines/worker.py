@@ -39,6 +39,7 @@ def main(run_folder: Path, cache: Path, scratch: Path, arguments: dict[str, Any]
     started = time.monotonic()
     with (run_folder / "log.txt").open("w") as log, _provide_python(scratch / "bin", not cache.is_dir()) as server:
         progress = Progress(log, _show)
+        signal.signal(signal.SIGINT, progress.interrupt)
         record = _run(run_folder, cache, scratch, arguments, progress)
         if progress.failure is not None and server is not None:
             server.kill()  # it would wait for the steps that run beside the one that failed

@@ -81,6 +81,23 @@ def test_variants_and_missed_allergens_are_tables():
     judged = {"right": 0.5, "missed_allergens": {"nuts": 2}}
     impact = {"images": 7, "challenger": judged, "champion": {"right": 0.4, "missed_allergens": {"milk": 1}}}
     card = model_card({"variants": variants, "impact": impact}).markdown
-    assert "| imgsz=320 | 0.500 | 0.300 | 9.500 | yes | yes |\n| a\\|b | 0.500" in card
+    assert "| imgsz=320 | 0.500 | 0.300 | 9.5 | chosen |\n| a\\|b | 0.500" in card
     assert "| milk | 0 | 1 |\n| nuts | 2 | 0 |" in card
     assert "nuts on 2" in card
+
+
+def test_variants_of_several_machines_say_where_each_was_measured_and_why_none_was_taken():
+    rows = [
+        {
+            "title": title,
+            "map50": 0.5,
+            "map50_95": 0.3,
+            "ms": 9.5,
+            "within_budget": True,
+            "chosen": False,
+            "where": where,
+        }
+        for title, where in (("a", "a laptop"), ("b", "a server"))
+    ]
+    card = model_card({"variants": {"compared": rows, "refusal": "on two machines", "latency_budget_ms": 7.0}}).markdown
+    assert "| a | 0.500 | 0.300 | 9.5 | – | a laptop |\n| b | 0.500 | 0.300 | 9.5 | – | a server |\n\non two" in card

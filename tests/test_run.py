@@ -94,7 +94,7 @@ def test_a_page_escapes_what_it_shows(sources, tmp_path):
 
 
 def test_splits_that_an_earlier_dataset_gave_are_told(sources, tmp_path):
-    """By the sentence of a real conversion, whatever other notes there are."""
+    """By the sentence of a real conversion, whatever its notes say."""
     write_sample(tmp_path / "photos", images=12)
     first = convert(tmp_path / "photos", tmp_path / "first")
     record = collect_run(replace(sources, dataset=tmp_path / "first"), "", ORIGIN)
@@ -124,6 +124,20 @@ def test_variants_are_a_line_each_in_the_summary_and_a_table_on_the_page(sources
     ]
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", render_run(record, tmp_path).split("<h2>Variants</h2>")[1])
     assert cells == ["&lt;b&gt;", "0.500", "0.250", "4.1", "chosen", "imgsz=64", "0.400", "0.250", "12.0", ""]
+
+
+def test_variants_of_several_machines_have_their_figures_in_a_column_and_the_machines_in_another(sources, tmp_path):
+    row = {"map50": 0.5, "map50_95": 0.25, "within_budget": True}
+    compared = [
+        {"title": "first", "ms": 4.06, "chosen": True, "where": "CPU <A>, 2 cores", **row},
+        {"title": "second", "ms": 112.4, "chosen": False, "where": "CPU B, 16 cores", **row},
+    ]
+    comparison = {"latency_budget_ms": 7.0, "refusal": "two machines", "compared": compared}
+    (sources.evaluation / "variants.json").write_text(json.dumps(comparison))
+    page = render_run(collect_run(sources, "", ORIGIN), tmp_path).split("<h2>Variants</h2>")[1]
+    assert "<th class=n>ms a photo</th><th>verdict</th><th>measured on</th>" in page
+    assert "<td class=n>4.1</td><td>chosen</td><td>CPU &lt;A&gt;, 2 cores</td>" in page
+    assert "<td class=n>112.4</td><td></td><td>CPU B, 16 cores</td>" in page
 
 
 def test_links_survive_a_copy_of_the_folder_that_holds_page_and_reports(sources, tmp_path):

@@ -165,12 +165,11 @@ def _calibration(values: Record) -> list[str]:
 
 def _variants(comparison: Record) -> list[str]:
     """What was trained beside it, best first; nothing where it was alone."""
-    rows = [
-        (row["title"], row["map50"], row["map50_95"], row["ms"], row["within_budget"], row["chosen"])
-        for row in comparison.get("compared") or ()
-    ]
-    head = ("variant", "mAP50", "mAP50-95", "ms a photo", "within the latency budget", "chosen")
-    return [table(head, rows), escape(comparison.get("refusal") or "")] if len(rows) > 1 else []
+    from hakka.detector.variants import comparison_columns  # which needs the Markdown of this package
+
+    if len(comparison.get("compared") or ()) < 2:
+        return []
+    return [table(*comparison_columns(comparison)), escape(comparison.get("refusal") or "")]
 
 
 def _gate(record: Record) -> list[str]:

@@ -14,6 +14,7 @@ from hakka.data.findings import Finding, Kind, is_text, short
 from hakka.data.formats.annotations import Annotations, SourceImage
 from hakka.data.name_advice import Adviser
 from hakka.errors import InvalidInput
+from hakka.strict_yaml import RepeatedKey, load_yaml
 
 CLASSES_FILE = "classes.yaml"
 MOST_BYTES = 256 * 1024  # about 10,000 names; the YAML parser needs two seconds for so many
@@ -194,7 +195,7 @@ def normalise(name: str) -> str:
 
 
 class _PlainLoader(yaml.BaseLoader):
-    """YAML whose every scalar is text (``no`` and ``7`` are names), without tags and without keys written twice.
+    """YAML whose every scalar is text (``no`` and ``7`` are names), without tags.
 
     Anchors are refused: a few lines of them can stand for billions of values.
     """
@@ -204,14 +205,6 @@ class _PlainLoader(yaml.BaseLoader):
             raise yaml.YAMLError("anchors and aliases (& and *) are not allowed here")
         return super().compose_node(parent, index)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key in (key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key in seen:
-                raise yaml.YAMLError(f"{short(key)} is written twice")
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
 
 def _read_yaml(path: Path) -> Any:
     if not path.is_file():
@@ -220,11 +213,13 @@ def _read_yaml(path: Path) -> Any:
         size = path.stat().st_size
         if size > MOST_BYTES:
             raise InvalidInput(f"{path}: may have {MOST_BYTES} bytes at most, got {size}")
-        return yaml.load(path.read_bytes(), Loader=_PlainLoader)  # noqa: S506 (a safe loader)
+        return load_yaml(path.read_bytes(), _PlainLoader)
     except RecursionError:
         raise InvalidInput(f"{path}: not usable YAML: nested too deep") from None
     except OSError as error:
         raise InvalidInput(f"{path}: cannot be read: {error.strerror or error}") from None
+    except RepeatedKey as error:
+        raise InvalidInput(f"{path}: {error}") from None
     except (yaml.YAMLError, ValueError, TypeError) as error:
         raise InvalidInput(f"{path}: not valid YAML: {short(' '.join(str(error).split()))}") from None
 

@@ -76,12 +76,12 @@ def _write(
         first = next((finding.reason for finding in findings if finding.kind == "refused"), "there are none")
         raise InvalidInput(f"{source}: none of {annotations.images_found} images can be converted; the first: {first}")
     placed = place_boxes(usable, scans)
-    entries, leaks = make_entries(usable, scans, placed.boxes[:, 0], placed.starts, params, before)
-    findings += [*placed.findings, *leaks]
+    entries, kept, leaks = make_entries(usable, scans, placed.boxes[:, 0], placed.starts, params, before)
+    findings += [*placed.findings, *([Finding("note", None, None, kept)] if kept else []), *leaks]
     labels = {entry.image: placed.boxes[i:j] for entry, (i, j) in zip(entries, pairwise(placed.starts), strict=True)}
     source_of = {"format": annotations.format, "annotations": list(annotations.files)}
     about = {"source": source_of, "split": params.about(), **({"earlier": before.digest} if before else {})}
-    report = make_report(annotations, entries, findings, labels)
+    report = make_report(annotations, entries, findings, labels) | ({"kept_splits": kept} if kept else {})
     sheet = choose_pictures(entries, labels, annotations.names, findings, read, scans, source)
     try:
         with whole_folder(out) as folder:

@@ -25,22 +25,28 @@ def make_entries(
     starts: Sequence[int],
     params: SplitParams,
     earlier: Earlier | None = None,
-) -> tuple[list[ImageEntry], list[Finding]]:
+) -> tuple[list[ImageEntry], str, list[Finding]]:
     """An entry for each image, in their order, and a note for each scene that a kept split tears apart.
 
     ``labels`` (n,) are the class indices of all boxes, those of image ``i`` from ``starts[i]`` to ``starts[i + 1]``.
-    Images that ``earlier`` knows by their bytes keep its split, see ``hold_splits``; a note says how many.
+    Images that ``earlier`` knows by their bytes keep its split, see ``hold_splits``; between entries and notes stands a
+    sentence that says how many, empty without ``earlier``.
     """
     seen = [scans[image.image] for image in images]
     groups = list(group_scans(seen, params.near_duplicate_bits, by_name=not params.keep_source).values())
+    kept = ""
+    leaks: list[Finding] = []
     if params.keep_source:
         splits = keep_splits([image.split for image in images], groups, params)
-        notes = _find_leaks("the source's own split", images, splits, groups)
+        leaks = _find_leaks("the source's own split", images, splits, groups)
     else:
         known = [earlier.splits.get(scan.sha256) if earlier else None for scan in seen]
         held = hold_splits(known, groups)
         splits = _spread(groups, held, labels.astype(int).tolist(), starts, params)
-        notes = [] if earlier is None else _tell_held(earlier, images, known, held, splits, groups)
+        if earlier is not None:
+            kept = _tell_kept(earlier, known, held)
+            new = [split is None for split in known]
+            leaks = _find_leaks("the earlier dataset's split", images, splits, groups, new)
     stems = make_stems([image.image for image in images], (scan.sha256 for scan in seen))
     entries = [
         ImageEntry(
@@ -56,7 +62,7 @@ def make_entries(
         )
         for i, scan in enumerate(seen)
     ]
-    return entries, notes
+    return entries, kept, leaks
 
 
 def _spread(
@@ -79,25 +85,16 @@ def _spread(
     return [split_of[id_] for id_ in ids]
 
 
-def _tell_held(
-    earlier: Earlier,
-    images: Sequence[SourceImage],
-    known: Sequence[str | None],
-    held: Sequence[str | None],
-    splits: Sequence[str],
-    groups: Sequence[str],
-) -> list[Finding]:
-    """Notes: how many images are held, and each scene that this leaves torn apart, with the new images in it."""
+def _tell_kept(earlier: Earlier, known: Sequence[str | None], held: Sequence[str | None]) -> str:
+    """How many of the images are those of ``earlier``, are held by a scene of theirs, or are spread."""
     stay = sum(split is not None for split in known)
     joined = sum(split is not None for split in held) - stay
-    text = (
+    return (
         f"{counted(stay, 'photo keeps', 'photos keep')} the split of the earlier dataset {earlier.digest[:12]}, "
         f"{counted(joined, 'new one joins its scene', 'new ones join their scenes')}, "
-        f"{counted(len(images) - stay - joined, 'is spread', 'are spread')}; "
+        f"{counted(len(known) - stay - joined, 'is spread', 'are spread')}; "
         f"{counted(len(earlier.splits) - stay, 'of its photos is', 'of its photos are')} not here"
     )
-    new = [split is None for split in known]
-    return [_note(text), *_find_leaks("the earlier dataset's split", images, splits, groups, new)]
 
 
 def _find_leaks(

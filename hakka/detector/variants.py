@@ -19,7 +19,6 @@ SETTINGS = (*TRAINED, "precision")
 MOST_VARIANTS = 100  # each is a training in full
 OWN = "own settings"  # what the variant that overrides nothing is called among others
 COMPARISON = "variants.json"
-COMPARED = ("variant", "mAP50", "mAP50-95", "ms a photo", "verdict")
 
 Variant = dict[str, Any]
 
@@ -266,8 +265,8 @@ def compare_variants(found: Sequence[Candidate], latency_budget_ms: float) -> tu
         )
     elif elsewhere and latency_budget_ms:
         refusal = (
-            f"for a latency budget all variants must be measured on the same kind of machine: {first.title} was on "
-            f"{first.where}, but {elsewhere.title} on {elsewhere.where}; without HAKKA_HOME/cache all are made anew"
+            "for a latency budget all variants must be measured on one kind of machine, but some were on "
+            f"{first.where}, others on {elsewhere.where}; without HAKKA_HOME/cache all are made anew"
         )
     rows = [
         {
@@ -309,19 +308,17 @@ def comparison_rows(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def comparison_cells(comparison: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """The columns ``COMPARED`` of each variant, best first."""
-    is_mixed = _is_mixed(comparison)
-    return [
-        (
-            row["title"],
-            row["map50"],
-            row["map50_95"],
-            f"{row['ms']:.1f}" + (f" on {row['where']}" if is_mixed else ""),
-            _verdict(row),
-        )
+def comparison_columns(comparison: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """The heads of a table of the variants and its rows, best first; where each was measured if not all on one kind."""
+    head = ("variant", "mAP50", "mAP50-95", "ms a photo", "verdict")
+    rows = [
+        (row["title"], row["map50"], row["map50_95"], f"{row['ms']:.1f}", _verdict(row))
         for row in comparison["compared"]
     ]
+    if not _is_mixed(comparison):
+        return head, rows
+    places = (row.get("where") for row in comparison["compared"])
+    return (*head, "measured on"), [(*row, place) for row, place in zip(rows, places, strict=True)]
 
 
 def _is_mixed(comparison: Mapping[str, Any]) -> bool:
@@ -330,13 +327,14 @@ def _is_mixed(comparison: Mapping[str, Any]) -> bool:
 
 
 def _verdict(row: Mapping[str, Any]) -> str:
-    return "chosen" if row["chosen"] else "" if row["within_budget"] else "above the latency budget"
+    words = ("chosen" if row["chosen"] else "", "" if row["within_budget"] else "above the latency budget")
+    return ", ".join(filter(None, words))
 
 
 def comparison_table(comparison: Mapping[str, Any]) -> str:
     """The comparison as Markdown."""
     refusal = comparison["refusal"]
-    parts = [table(COMPARED, comparison_cells(comparison))]
+    parts = [table(*comparison_columns(comparison))]
     if refusal:
         parts.append(f"{escape(refusal[0].upper() + refusal[1:])}.")
     return join(*parts) + "\n"

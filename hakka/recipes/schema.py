@@ -2,30 +2,16 @@
 
 import math
 import re
-from collections.abc import Collection, Hashable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hakka.errors import InvalidInput
-from hakka.params import SafeLoader
+from hakka.strict_yaml import load_yaml
 
 _ID = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-
-
-class _UniqueKeys(SafeLoader):
-    """A loader that refuses a key written twice: YAML would silently keep the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key_node.value!r} is written twice", key_node.start_mark
-                )
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
 
 
 def read_yaml(path: Path) -> Any:
@@ -35,7 +21,7 @@ def read_yaml(path: Path) -> Any:
         InvalidInput: the file is missing, is not UTF-8, is not YAML, or holds a key twice.
     """
     try:
-        return yaml.load(path.read_text("utf-8"), Loader=_UniqueKeys)  # noqa: S506 (a safe loader)
+        return load_yaml(path.read_text("utf-8"))
     except FileNotFoundError:
         raise InvalidInput(f"{path}: no such file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

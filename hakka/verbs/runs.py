@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hakka.settings import read_settings
-from hakka.verbs.shared import Verbs, add_json, add_verb, print_json
+from hakka.verbs.shared import Verbs, add_json, add_verb, print_json, print_rows
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -33,7 +33,10 @@ def run_runs(options: argparse.Namespace) -> int:
         records = [find_run(folder, name) for name in options.runs]
         columns = [record["run"] for record in records]
         changed = differences(records)
-        print_json({"runs": columns, "values": changed}) if options.json else _print_table(["", *columns], changed)
+        if options.json:
+            print_json({"runs": columns, "values": changed})
+        else:
+            print_rows([["", *columns], *([name, *map(_shown, values)] for name, values in changed.items())])
         return 0
     rows = [run_row(record) for record in read_runs(folder)]
     if options.json:
@@ -47,13 +50,6 @@ def run_runs(options: argparse.Namespace) -> int:
     if not rows and not options.json:
         print(f"no run in {folder} yet: `hakka run` makes one")
     return 0
-
-
-def _print_table(head: list[str], rows: dict[str, list[Any]]) -> None:
-    lines = [head, *([name, *map(_shown, values)] for name, values in rows.items())]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _shown(value: Any) -> str:

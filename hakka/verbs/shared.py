@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,23 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def print_json(value: Any) -> None:
     """A value as JSON on stdout."""
     print(json.dumps(value, ensure_ascii=False))
+
+
+def print_line(text: str) -> None:
+    """A line on stdout that holds names of foreign origin: what a terminal obeys is written as an escape."""
+    from hakka.data.findings import visible  # here, because it brings numpy along
+
+    print(visible(text))
+
+
+def print_rows(rows: Sequence[Sequence[str]], indent: str = "") -> None:
+    """Lines of cells on stdout, their columns flush; the cells are shown as by :func:`print_line`."""
+    from hakka.data.findings import visible
+
+    shown = [list(map(visible, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    for row in shown:
+        print((indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip())
 
 
 def find_model(name: str | None) -> Path:

@@ -11,7 +11,7 @@ from hakka.errors import InvalidInput
 from hakka.objects import read_place
 from hakka.params import read_section
 from hakka.settings import read_settings
-from hakka.verbs.shared import Verbs, add_json, add_verb, find_model, print_json
+from hakka.verbs.shared import Verbs, add_json, add_verb, find_model, print_json, print_line
 
 MAX_PHOTO_BYTES = 24 * 2**20  # as base64 it fits into the endpoint's largest body
 
@@ -127,7 +127,7 @@ def _run_single(options: argparse.Namespace, path: Path) -> int:
         return 0
     for item in found["detections"]:
         box = " ".join(f"{value:.0f}" for value in item["box"])
-        print(f"{item['name']:<16} {item['confidence']:.2f}  box {box}")
+        print_line(f"{item['name']:<16} {item['confidence']:.2f}  box {box}")
     count = len(found["detections"])
     print(f"{count} found by version {found['model_version']} ({where}); picture: {out}")
     return 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hakka.errors import InvalidInput
-from hakka.verbs.shared import Verbs, add_json, add_verb, print_json
+from hakka.verbs.shared import Verbs, add_json, add_verb, print_json, print_line, print_rows
 
 if TYPE_CHECKING:
     from hakka.data.diff import BoxChanges, Diff
@@ -133,13 +133,9 @@ def run_list(options: argparse.Namespace) -> int:
         print_json({folder: [_version_json(version) for version in rows] for folder, rows in versions.items()})
         return 0
     for folder, rows in versions.items():
-        print(folder)
-        _print_rows(
-            [
-                ["commit", "date", "files", "size", "md5", "tags", "message"],
-                *(_version_row(version) for version in rows),
-            ]
-        )
+        print_line(folder)
+        head = ["commit", "date", "files", "size", "md5", "tags", "message"]
+        print_rows([head, *map(_version_row, rows)], indent="  ")
     if not versions:
         print("no data folder is tracked here: hakka data track FOLDER")
     return 0
@@ -216,7 +212,10 @@ def _size(count: int | None) -> str:
 
 def _print_diff(diff: "Diff") -> None:
     images, boxes = diff.images, diff.boxes
-    print(f"from    {diff.before.name}\nto      {diff.after.name}" + ("\nnothing changed" if diff.is_empty else ""))
+    print_line(f"from    {diff.before.name}")
+    print_line(f"to      {diff.after.name}")
+    if diff.is_empty:
+        print("nothing changed")
     print(
         f"images  {images.before} → {images.after}: {len(images.added)} added, {len(images.removed)} removed, "
         f"{len(images.renamed)} renamed, {len(images.changed)} with other bytes"
@@ -225,11 +224,12 @@ def _print_diff(diff: "Diff") -> None:
         f"boxes   {boxes.before} → {boxes.after}: {boxes.added} added, {boxes.removed} removed, {boxes.moved} moved, "
         f"{boxes.relabelled_to} relabelled"
     )
-    print(f"classes {len(diff.before.classes)} → {len(diff.after.classes)}{_classes_changed(diff)}")
+    print_line(f"classes {len(diff.before.classes)} → {len(diff.after.classes)}{_classes_changed(diff)}")
     rows = [_class_row(name, changes) for name, changes in diff.classes.items() if _is_touched(changes)]
     if rows:
         print()
-        _print_rows([["class", "before", "after", "added", "removed", "moved", "came", "left"], *rows])
+        head = ["class", "before", "after", "added", "removed", "moved", "came", "left"]
+        print_rows([head, *rows], indent="  ")
     pairs = sorted(diff.relabelled.items(), key=lambda item: (-item[1], item[0]))
     _print_names("relabelled", [f"{old} → {new}: {count}" for (old, new), count in pairs])
     if not diff.is_empty:
@@ -243,7 +243,7 @@ def _print_diff(diff: "Diff") -> None:
     for state in (diff.before, diff.after):
         if state.refused_images or state.refused_boxes:
             refused = f"{state.refused_images} images and {state.refused_boxes} boxes"
-            print(f"{state.name}: the reader refuses {refused}, which are not compared (hakka convert says why)")
+            print_line(f"{state.name}: the reader refuses {refused}, which are not compared (hakka convert says why)")
 
 
 def _classes_changed(diff: "Diff") -> str:
@@ -264,10 +264,4 @@ def _class_row(name: str, changes: "BoxChanges") -> list[str]:
 def _print_names(what: str, names: Sequence[str]) -> None:
     if names:
         more = f" … and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        print(f"{what} ({len(names)}): {', '.join(names[:SHOWN])}{more}")
-
-
-def _print_rows(rows: list[list[str]]) -> None:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print_line(f"{what} ({len(names)}): {', '.join(names[:SHOWN])}{more}")

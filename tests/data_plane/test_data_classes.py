@@ -152,7 +152,7 @@ def test_a_hundred_thousand_class_names_are_no_problem():
         ("classes: {milk: [egg], egg: []}", "'egg' is an alias of 'milk' and a class of its own"),
         ("classes: {milk: [hand]}\ndrop: [hand]", "'hand' is dropped and also a name of 'milk'"),
         ("classes: {milk: []}\ndrop: [milk]", "'milk' is dropped and also a name of 'milk'"),
-        ("classes: {milk: [], milk: [mik]}", "'milk' is written twice"),
+        ("classes: {milk: [], milk: [mik]}", "a key must come once in a mapping, got 'milk' again in line 1"),
         ("classes: {'': []}", "a name must be text, got ''"),
         ("classes: {milk: [[mik]]}", "the aliases of 'milk': a name must be text, got ['mik']"),
         ("classes: {milk: ['  ']}", "got '  '"),

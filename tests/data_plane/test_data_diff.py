@@ -151,3 +151,26 @@ def test_two_datasets_by_the_command_line(tmp_path, capsys):
     assert "nothing changed" in capsys.readouterr().out
     assert main(["data", "diff", datasets[0]]) == 2
     assert "name a second one" in capsys.readouterr().err
+
+
+def test_names_that_a_terminal_would_obey_are_shown_and_not_obeyed(tmp_path, capsys):
+    names = ("plain.jpg", "bell\x07.jpg", "esc\x1b[31m.jpg", "two\nlines.jpg", "turned\u202egpj.exe.jpg")
+    for version, classes in (("one", ("red\x1b[31m", "apple")), ("two", ("apple", "turn\u202eed"))):
+        source = tmp_path / version
+        images = [{"id": n, "file_name": name} for n, name in enumerate(names[: 1 if version == "one" else None])]
+        boxes = [{"image_id": image["id"], "category_id": 10, "bbox": [8, 8, 30, 20]} for image in images]
+        for n, image in enumerate(images):
+            draw(source / image["file_name"], n)
+        (source / "annotations.json").write_text(json.dumps(coco(images, boxes, classes)))
+        convert(source, tmp_path / f"dataset\x1b-{version}")
+    assert main(["data", "diff", *(str(tmp_path / f"dataset\x1b-{version}") for version in ("one", "two"))]) == 0
+    told = capsys.readouterr().out
+    assert all(letter.isprintable() for letter in told.replace("\n", ""))
+    lines = told.splitlines()
+    assert lines[0].endswith("/dataset\\x1b-one")
+    assert "classes 2 → 2: + turn\\u202eed, − red\\x1b[31m" in lines
+    assert "relabelled (1): red\\x1b[31m → apple: 1" in lines
+    shown = "bell\\x07.jpg, esc\\x1b[31m.jpg, turned\\u202egpj.exe.jpg, two\\nlines.jpg"
+    assert f"images added (4): {shown}" in lines
+    [head, *rows] = [line for line in lines if line.startswith("  ")]
+    assert {row[head.index("before") - 1 :][:2].strip().isdigit() for row in rows} == {True}, "columns are flush"

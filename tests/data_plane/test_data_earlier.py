@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -41,9 +42,11 @@ def split(photos: list[tuple[Scan, list[int]]], earlier: Earlier | None = None):
     images = [SourceImage(scan.image, None, np.zeros((0, 5)), (), "pixels") for scan, _ in photos]
     starts = np.cumsum([0, *(len(classes) for _, classes in photos)]).tolist()
     labels = np.array([label for _, classes in photos for label in classes], dtype=float)
-    entries, notes = make_entries(images, {s.image: s for s, _ in photos}, labels, starts, SplitParams(), earlier)
+    looked = {scan.image: scan for scan, _ in photos}
+    entries, kept, leaks = make_entries(images, looked, labels, starts, SplitParams(), earlier)
     later = Earlier("d" * 64, {entry.sha256: entry.split for entry in entries})
-    return {entry.image: entry.split for entry in entries}, [note.reason for note in notes], later, entries
+    notes = [*filter(None, [kept]), *(leak.reason for leak in leaks)]
+    return {entry.image: entry.split for entry in entries}, notes, later, entries
 
 
 PHOTOS = st.tuples(
@@ -144,9 +147,11 @@ def test_a_conversion_keeps_the_splits_of_the_dataset_that_it_is_given(versions,
     before, after = split_of(first), split_of(tmp_path / "second")
     assert {image: after[image] for image in before} == before
     assert after["again.jpg"] == before["7.jpg"]
-    assert "30 photos keep the split" in report["findings"][0]["reason"]
+    assert report["kept_splits"] == report["findings"][0]["reason"]
+    assert report["kept_splits"].startswith("30 photos keep the split")
     assert read_json(tmp_path / "second" / "dataset.json")["earlier"] == load_dataset(first).digest
-    assert convert(source, tmp_path / "free")["findings"] == []
+    free = convert(source, tmp_path / "free")
+    assert (free["findings"], free.keys()) == ([], report.keys() - {"kept_splits"})
 
 
 def test_shards_and_repetition_give_the_same_bytes_also_over_the_earlier_dataset_itself(versions, tmp_path):
@@ -199,18 +204,72 @@ def test_other_params_of_the_split_begin_anew(versions, tmp_path, change):
     assert find_earlier(tmp_path / "accepted", str(source), "r2", SplitParams(**change)) == ""
 
 
-@pytest.mark.parametrize("record", [{}, [], None, {"dataset": "../../first"}, {"dataset": None}, {"dataset": "0" * 64}])
-def test_a_damaged_record_of_the_accepted_data_is_one_sentence(versions, tmp_path, record):
+@pytest.mark.parametrize(
+    "record", [{}, [], None, "{", {"dataset": "../../first"}, {"dataset": None}, {"dataset": ""}, {"earlier": None}]
+)
+def test_a_damaged_record_of_the_accepted_data_is_one_sentence_with_the_way_out(versions, tmp_path, record):
     first, source = versions
-    accepted = tmp_path / "accepted"
+    accepted = tmp_path / "accepted here"
     remember_dataset(first, accepted, str(source), "r1")
     [file] = accepted.glob("*.json")
     whole = read_json(file)
-    file.write_text(json.dumps({**whole, **record} if record else record))
-    with pytest.raises(InvalidInput, match="this record of the accepted data is damaged; without it the splits begin"):
-        find_earlier(accepted, str(source), "r2", SplitParams())
-    file.unlink()
+    file.write_text(record if isinstance(record, str) else json.dumps({**whole, **record} if record else record))
+    for revision in ("r1", "r2"):
+        with pytest.raises(InvalidInput, match="this record of the accepted data is damaged; begin the splits") as told:
+            find_earlier(accepted, str(source), revision, SplitParams())
+    subprocess.run(str(told.value).rpartition("photos: ")[2], shell=True, check=True)  # as the sentence says
     assert find_earlier(accepted, str(source), "r2", SplitParams()) == ""
+
+
+def damage_index(folder):
+    (folder / "index.jsonl").write_bytes((folder / "index.jsonl").read_bytes().replace(b'"test"', b'"val"', 1))
+
+
+def damage_about(folder):
+    (folder / "dataset.json").write_text("{")
+
+
+@pytest.mark.parametrize("damage", [damage_index, damage_about, shutil.rmtree])
+def test_damaged_splits_of_the_accepted_data_are_told_and_not_lost(versions, tmp_path, damage):
+    """Neither dropped nor taken from the version before; a run of the data as it was writes them again."""
+    first, source = versions
+    accepted, name, params = tmp_path / "accepted", str(source), SplitParams()
+    remember_dataset(first, accepted, name, "r1")
+    second = tmp_path / "second"
+    convert(source, second, earlier=accepted / find_earlier(accepted, name, "r2", params))
+    remember_dataset(second, accepted, name, "r2")
+    kept = accepted / load_dataset(second).digest
+    expected = content(kept)
+    damage(kept)
+    with pytest.raises(InvalidInput) as told:
+        find_earlier(accepted, name, "r3", params)
+    [file] = accepted.glob("*.json")
+    assert str(told.value).startswith(f"{kept}: the splits of the accepted data are missing there or damaged; run the ")
+    assert str(told.value).endswith(
+        f"begin the splits anew, after which the champion may have seen test photos: rm {file}"
+    )
+
+    again = tmp_path / "again"
+    convert(source, again, earlier=accepted / find_earlier(accepted, name, "r2", params))
+    remember_dataset(again, accepted, name, "r2")
+    assert content(kept) == expected
+    assert find_earlier(accepted, name, "r3", params) == kept.name
+
+
+def test_where_the_version_before_is_damaged_the_accepted_one_holds_the_same_splits(versions, tmp_path):
+    first, source = versions
+    accepted, name, params = tmp_path / "accepted", str(source), SplitParams()
+    remember_dataset(first, accepted, name, "r1")
+    before = accepted / find_earlier(accepted, name, "r2", params)
+    convert(source, tmp_path / "second", earlier=before)
+    remember_dataset(tmp_path / "second", accepted, name, "r2")
+    damage_index(before)
+    found = find_earlier(accepted, name, "r2", params)
+    convert(source, tmp_path / "again", earlier=accepted / found)
+    assert found == load_dataset(tmp_path / "second").digest == load_dataset(tmp_path / "again").digest
+    damage_index(accepted / found)
+    with pytest.raises(InvalidInput, match="missing there or damaged"):
+        find_earlier(accepted, name, "r2", params)
 
 
 def test_an_index_that_lost_lines_is_not_taken_for_an_earlier_dataset(versions, tmp_path):

@@ -112,8 +112,8 @@ def test_a_pipe_or_an_endless_label_file_refuses_its_image(yolo):
 @pytest.mark.parametrize(
     ("content", "word"),
     [
-        ("names: {0: a, 0: b}", "the key '0' comes twice"),
-        ("names: [a]\nnames: [b]", "the key 'names' comes twice"),
+        ("names: {0: a, 0: b}", "a key must come once in a mapping, got '0' again in line 1"),
+        ("names: [a]\nnames: [b]", "a key must come once in a mapping, got 'names' again in line 2"),
         ("names: [a, a]", "every class name may come once"),
         ("names: {1: a, 2: b}", "names must be a list"),
         ("names: [1, 2]", "names must be a list"),
@@ -126,7 +126,7 @@ def test_a_pipe_or_an_endless_label_file_refuses_its_image(yolo):
         (b"\xff\xfe\xff", "not valid YAML"),
         (b"#" * (2**17 + 1), "larger than 128 KiB"),
         ("[" * 3000, "more than 64 brackets"),
-        ("a: &a {x: 1}\nb: &b {<<: [*a, *a]}\nnames: [a]", "the key '<<' merges"),
+        ("a: &a {x: 1}\nb: &b {<<: [*a, *a]}\nnames: [a]", "merge keys .<<. are not allowed here"),
     ],
 )
 def test_a_data_yaml_without_usable_names_is_one_sentence(yolo, content, word):

@@ -112,3 +112,19 @@ def test_a_folder_of_something_else_is_not_replaced(tmp_path):
     with pytest.raises(InvalidInput, match="holds other files"):
         write_sample(tmp_path, images=8)
     assert (tmp_path / "photo.jpg").read_bytes() == b"mine"
+
+
+def test_where_a_link_stands_its_place_is_written(tmp_path):
+    (tmp_path / "link").symlink_to("place")
+    for images in (8, 9):  # into a new place, and over what is there
+        write_sample(tmp_path / "link", images=images, size=64, faulty=False)
+        assert (tmp_path / "link").is_symlink()
+        assert len(list((tmp_path / "place" / "images").iterdir())) == images
+    assert {path.name for path in tmp_path.iterdir()} == {"link", "place"}
+
+
+def test_a_link_to_itself_is_named_as_it_was_written(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(InvalidInput, match=r"/loop: must be a path, got links that lead in a circle$"):
+        write_sample(tmp_path / "loop", images=8, size=64)
+    assert [path.name for path in tmp_path.iterdir()] == ["loop"]

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -145,6 +146,16 @@ def test_the_last_of_chained_errors_counts(progress, seen):
     say(progress, "Task 'train-detector' finished with status FAILURE")
     assert progress.failure.sentence == "no weights"
     assert len(seen) == 2
+
+
+def test_a_step_that_ctrl_c_ends_was_interrupted_and_did_not_fail(progress, seen):
+    say(progress, "Executing task 'convert-annotations'")
+    with pytest.raises(KeyboardInterrupt):
+        progress.interrupt(signal.SIGINT, None)
+    say(progress, "Task 'convert-annotations' finished with status FAILURE")
+    assert seen[1].startswith("convert: interrupted after ")
+    assert [step.state for step in progress.steps] == ["interrupted"]
+    assert progress.failure is None
 
 
 @pytest.mark.parametrize(("error", "word"), [("ValueError: what", "ValueError: what"), ("", "killed")])

@@ -76,6 +76,8 @@ def test_schedule_makes_a_recurring_run(endpoint, capsys):
         (["submit", "--param", "latency_budget_ms=fast"], "latency_budget_ms: must be a number, got 'fast'"),
         (["submit", "--param", "variants=two"], "variants: must be a list, or a JSON or YAML file with one, got 'two'"),
         (["submit", "--param", "variants=[{size: 320}]"], "variants, entry 1: 'size' is not a setting"),
+        (["submit", "--param", "device=0,1"], "cluster.gpus, which is 0, got '0,1'"),
+        (["schedule", "--cron", "0 0 3 * * 1", "--param", "device=0"], "cluster.gpus, which is 0, got '0'"),
         (["schedule", "--cron", "daily"], "must have six fields"),
         (["submit", "--param", "target=forbidden"], "403 the service account may not run this"),
     ],
@@ -127,6 +129,7 @@ def assert_one_sentence(capsys, words):
         "[{a: &x {b: *x}}]",
         "[" + "9" * 5000 + "]",
         "x" * 100_000,
+        "- " * 50_000,
         "[{imgsz: &a [1, 1]}, {imgsz: *a}]",
         "~nobody-here/v.yaml",
     ],
@@ -148,5 +151,7 @@ def test_a_list_made_to_hurt_is_one_short_sentence(text):
 def test_a_key_that_comes_twice_is_said_and_not_dropped(text, tmp_path):
     (tmp_path / "variants.yaml").write_text(text)
     for given in (text, str(tmp_path / "variants.yaml")):
-        with pytest.raises(InvalidInput, match=r"variants: a key must come once in a mapping, got 'imgsz' twice"):
+        with pytest.raises(
+            InvalidInput, match=r"variants: a key must come once in a mapping, got 'imgsz' again in line 1"
+        ):
             read_list(given, "variants")

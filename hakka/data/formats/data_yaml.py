@@ -12,10 +12,12 @@ from hakka.data.formats.naming import ImageFinder
 from hakka.data.formats.reading import MIB, read_file
 from hakka.data.listing import Listing
 from hakka.errors import InvalidInput
+from hakka.strict_yaml import load_yaml
 
 LARGEST = MIB // 8  # bytes of data.yaml
 MOST_BRACKETS = 64  # the YAML scanner's time grows with their number times the file's length
 LARGEST_LIST = 64 * MIB  # bytes of a list of images
+_MERGE = "tag:yaml.org,2002:merge"
 _KEYS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -81,7 +83,7 @@ def read_data_yaml(listing: Listing, name: str) -> tuple[tuple[str, ...], Splits
     if data.count(b"[") + data.count(b"{") > MOST_BRACKETS:
         raise InvalidInput(f"{path}: not usable YAML: more than {MOST_BRACKETS} brackets")
     try:
-        content = yaml.load(data, _Loader)  # noqa: S506  (a SafeLoader)
+        content = load_yaml(data, _Loader)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError, TypeError) as error:
         raise InvalidInput(f"{path}: not valid YAML: {' '.join(str(error).split())[:200]}") from None
     names: Any = content.get("names") if isinstance(content, dict) else None
@@ -99,21 +101,13 @@ def read_data_yaml(listing: Listing, name: str) -> tuple[tuple[str, ...], Splits
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key comes once, because of two names for class 0 nobody can say which one is meant.
+    """YAML without merge keys (``<<``): a few lines of them grow without end."""
 
-    Merge keys (``<<``) are not read: a few lines of them grow without end.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping; see SafeLoader."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen or key.value == "<<":
-                    why = "merges" if key.value == "<<" else "comes twice"
-                    raise yaml.constructor.ConstructorError(None, None, f"the key {short(key.value)} {why}")
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """See SafeLoader."""
+        if any(key.tag == _MERGE for key, _ in node.value):
+            raise yaml.YAMLError("merge keys (<<) are not allowed here")
+        super().flatten_mapping(node)
 
 
 def _parents(image: str) -> list[str]:
