@@ -24,7 +24,7 @@ from hakka.detector.evaluate import evaluate
 from hakka.detector.export import export
 from hakka.detector.torch_compat import load_ultralytics
 from hakka.detector.train import TrainParams
-from hakka.detector.weights import find_start
+from hakka.detector.weights import build_module, find_start
 from hakka.params import read_section
 from hakka.settings import read_settings
 
@@ -94,7 +94,7 @@ def _train_as_ultralytics(order: Order, params: TrainParams, mark: Any) -> None:
     from ultralytics.nn.tasks import load_checkpoint
 
     start = find_start(params.weights, params.model, data.names, settings)
-    module = hakka_train._build_module(start, data.names, params.seed)
+    module, _ = build_module(start, data.names, params.seed)
     out.mkdir(parents=True)
     torch.save({"epoch": -1, "model": module, "ema": None, "train_args": {}}, out / "start.pt")
     data_yaml = materialize(data, Path(order.root), out / "data", splits=("train", "val"))

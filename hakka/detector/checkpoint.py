@@ -24,6 +24,12 @@ class Checkpoint:
         from ultralytics.nn.tasks import DetectionModel
 
         module = DetectionModel(self.architecture, nc=len(self.names), verbose=False)
+        # How wide the branches for classes are hangs on the number of classes, except where training started from
+        # weights of another number: then they kept that width, and another model's ``load`` gives it to this one.
+        branch = module.model[-1].cv3[0]
+        width = self.tensors[f"model.{len(module.model) - 1}.cv3.0.{len(branch) - 1}.weight"].shape[1]
+        if branch[-1].in_channels != width:
+            module.load(DetectionModel(self.architecture, nc=width, verbose=False), verbose=False)
         module.load_state_dict(self.tensors, strict=True)
         module.names = dict(enumerate(self.names))
         module.task = "detect"

@@ -221,7 +221,7 @@ def _key(data: Dataset, own: TrainParams, params: SearchParams) -> str:
     """16 hex digits over everything that decides what a search finds but the number of its trials."""
     settings = read_settings()
     load_ultralytics(settings.home / "ultralytics")
-    start = find_start(own.weights, own.model, data.names, settings)
+    start = find_start(own.weights, own.model, data.names, settings, trusted=own.trust_weights)
     tensors = start.tensors or ({} if start.module is None else start.module.state_dict())
     about = [params.epochs, params.seed, params.space, UNITS, data.digest, list(data.names)]
     versions = [version(name) for name in ("torch", "ultralytics", "optuna")]

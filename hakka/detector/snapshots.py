@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -41,17 +43,25 @@ class Snapshots:
         import torch
 
         scratch = self.folder / "state.new"
-        torch.save(state, scratch)
+        with scratch.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())  # a power cut leaves one of the two, too
         os.replace(scratch, self.folder / "state.pt")
 
     def load(self) -> dict[str, Any] | None:
-        """The snapshot, or None if there is none."""
+        """The snapshot, or None if there is none, or a damaged one: that is told, and removed."""
         import torch
 
         path = self.folder / "state.pt"
         if not path.is_file():
             return None
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, UnpicklingError):
+            print(f"{path}: the snapshot of an earlier training is damaged: training begins anew", file=sys.stderr)
+            path.unlink()
+            return None
         return state
 
     def close(self, *, finished: bool) -> None:

@@ -17,17 +17,19 @@ from hakka.detector.parallel import run_trainer, run_trainers
 from hakka.detector.snapshots import Snapshots
 from hakka.detector.torch_compat import load_ultralytics
 from hakka.detector.trainer import write_best
-from hakka.detector.weights import NAME, Start, check_weights, find_start
+from hakka.detector.weights import NAME, Start, build_module, check_weights, find_start
 from hakka.errors import InvalidInput, Unavailable
 from hakka.files import canonical_json, sha256_file, write_json
 from hakka.settings import read_settings
 
 KNOWN_CLASSES_EPOCHS = 6
 NEW_CLASSES_EPOCHS = 60
+MOST_SHARE = 0.9  # of a model's values that are those of the weights, for the weights to be a start that knows classes
 AUGMENTATIONS = (
     *("hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "scale", "shear", "perspective", "flipud", "fliplr"),
     *("bgr", "mixup", "cutmix", "erasing", "multi_scale"),
 )
+UNBOUNDED = ("degrees", "shear")  # ultralytics takes the others from 0 to 1
 BATCH_PER_GPU = 16  # of several; what fits is measured for a single one
 NO_CHECKPOINT = "training ended without a checkpoint: every loss was NaN; lower train.learning_rate"
 
@@ -37,11 +39,13 @@ class TrainParams:
     """Section ``train`` of params.yaml.
 
     ``epochs`` 0 and ``learning_rate`` 0 mean: chosen from the starting weights; ``batch`` 0: what fits the GPU (16 on a
-    CPU, and for each of several GPUs). ``device`` 0,1 trains on two GPUs, in a process each. ``augment`` holds
-    ultralytics' augmentation settings by name, those left out as ultralytics sets them.
+    CPU, and for each of several GPUs). ``trust_weights`` lets a checkpoint run code while it loads. ``device`` 0,1
+    trains on two GPUs, in a process each. ``augment`` holds ultralytics' augmentation settings by name, those left out
+    as ultralytics sets them.
     """
 
     weights: str
+    trust_weights: bool
     model: str
     imgsz: int
     epochs: int
@@ -85,6 +89,8 @@ class TrainParams:
             if name not in AUGMENTATIONS or not is_number:
                 known = ", ".join(sorted(AUGMENTATIONS))
                 raise InvalidInput(f"train.augment maps {known} to numbers, got {short(name)}: {short(value)}")
+            if name not in UNBOUNDED and not 0 <= value <= 1:
+                raise InvalidInput(f"train.augment: {name} must be from 0 to 1, got {short(value)}")
 
 
 def train(dataset: Path, root: Path, out: Path, params: TrainParams) -> dict[str, Any]:
@@ -98,7 +104,8 @@ def train(dataset: Path, root: Path, out: Path, params: TrainParams) -> dict[str
     same weights (``hakka.detector.trainer`` says when to the byte).
 
     Raises:
-        InvalidInput: the dataset has no training or no val image, or a parameter is out of range.
+        InvalidInput: the dataset has no class, no training or val image, or no training box, or a parameter is out of
+            range.
         NotFound: the starting weights do not exist.
         Unavailable: a GPU that ``params`` name is not here.
     """
@@ -109,11 +116,15 @@ def train(dataset: Path, root: Path, out: Path, params: TrainParams) -> dict[str
     for split in ("train", "val"):
         if not data.split(split):
             raise InvalidInput(f"{dataset}: training needs at least one image in split {split!r}, got 0")
+    if not data.names:
+        raise InvalidInput(f"{dataset}: training needs at least one class, got 0")
+    if not any(entry.boxes for entry in data.split("train")):
+        raise InvalidInput(f"{dataset}: training needs at least one box in split 'train', got 0")
     load_ultralytics(settings.home / "ultralytics")
-    start = find_start(params.weights, params.model, data.names, settings)
-    epochs = params.epochs or _choose_epochs(start, data)
+    start = find_start(params.weights, params.model, data.names, settings, trusted=params.trust_weights)
+    module, share = build_module(start, data.names, params.seed)
+    epochs = params.epochs or choose_epochs(start, data.names, share)
     out.mkdir(parents=True, exist_ok=True)
-    module = _build_module(start, data.names, params.seed)
     snapshots = Snapshots.claim(settings.home / "training", _key(module, data, params, epochs))
     scratch = snapshots.folder / "work"
     shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
@@ -142,25 +153,9 @@ def train(dataset: Path, root: Path, out: Path, params: TrainParams) -> dict[str
     return record
 
 
-def _choose_epochs(start: Start, data: Dataset) -> int:
-    """Few epochs where the weights know every class already, many where the head starts from nothing."""
-    return KNOWN_CLASSES_EPOCHS if set(data.names) <= set(start.names) else NEW_CLASSES_EPOCHS
-
-
-def _build_module(start: Start, names: tuple[str, ...], seed: int) -> Any:
-    """The detection model that training starts from; what the starting weights do not hold is drawn from the seed."""
-    import torch
-    from ultralytics.nn.tasks import DetectionModel
-    from ultralytics.utils.torch_utils import intersect_dicts
-
-    torch.manual_seed(seed)
-    model = DetectionModel(start.architecture, nc=len(names), ch=3, verbose=False)
-    model.names = dict(enumerate(names))
-    if start.module is not None:
-        model.load(start.module, verbose=False)  # rows of the class head go where the names say
-    elif start.tensors is not None:
-        model.load_state_dict(intersect_dicts(start.tensors, model.state_dict()), strict=False)
-    return model
+def choose_epochs(start: Start, names: tuple[str, ...], share: float) -> int:
+    """Few epochs where the weights know every class already, many where the head, or more, starts from nothing."""
+    return KNOWN_CLASSES_EPOCHS if set(names) <= set(start.names) and share > MOST_SHARE else NEW_CLASSES_EPOCHS
 
 
 def _key(module: Any, data: Dataset, params: TrainParams, epochs: int) -> str:

@@ -23,13 +23,14 @@ from hakka.detector.evaluate import evaluate, evaluate_champion, read_evaluation
 from hakka.detector.export import ExportParams, export
 from hakka.detector.fit import letterbox
 from hakka.detector.inference import Plan
-from hakka.detector.modelfile import read_model_info
+from hakka.detector.modelfile import read_model_info, write_record
 from hakka.detector.runtime import Detections, load_detector, read_output
+from hakka.detector.snapshots import Snapshots
 from hakka.detector.torch_compat import load_ultralytics, network
-from hakka.detector.train import TrainParams, train
-from hakka.detector.weights import STARTER, check_weights, find_start
-from hakka.errors import InvalidInput, NotFound
-from hakka.files import read_json, write_json
+from hakka.detector.train import AUGMENTATIONS, UNBOUNDED, TrainParams, train
+from hakka.detector.weights import STARTER, build_module, check_weights, find_start
+from hakka.errors import InvalidInput, NotFound, Unavailable
+from hakka.files import read_json
 from hakka.monitor.rows import read_rows
 from hakka.params import read_section
 from hakka.registry import publish
@@ -105,6 +106,29 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(work, tmp_path
     assert broken[0] == whole[0]
     assert broken[1]["weights"] == whole[1]["weights"]
     assert list((tmp_path / "home" / "training").iterdir()) == []
+
+
+def test_weights_of_80_classes_are_trained_on_exported_and_served(work, tmp_path):
+    """Of such weights the branches for classes keep their width, which a model of these classes does not have."""
+    save_published(tmp_path / "yolo11n.pt", "yolo11n")
+    params = read_section(TrainParams, "train", weights=str(tmp_path / "yolo11n.pt"), epochs=1, imgsz=64)
+    record = train(work / "dataset", work / "data", tmp_path / "training", params)
+    assert record["start"] == "yolo11n.pt"
+    export(tmp_path / "training", work / "dataset", work / "data", tmp_path / "model")
+    report = evaluate(tmp_path / "model", work / "dataset", work / "data", tmp_path / "evaluation")
+    assert 0 <= report["map50"] < 0.5  # it knows nothing yet, but it answers
+
+
+def test_a_damaged_snapshot_is_told_and_the_training_begins_anew(tmp_path, capsys):
+    snapshots = Snapshots.claim(tmp_path, "key")
+    snapshots.save({"epoch": 3})
+    assert snapshots.load() == {"epoch": 3}
+    path = tmp_path / "key" / "state.pt"
+    path.write_bytes(path.read_bytes()[:400])
+    assert snapshots.load() is None
+    assert f"{path}: the snapshot of an earlier training is damaged: training begins anew" in capsys.readouterr().err
+    snapshots.save({"epoch": 0})
+    assert snapshots.load() == {"epoch": 0}
 
 
 def test_a_training_goes_back_an_epoch_after_a_loss_that_is_not_a_number(work, tmp_path, monkeypatch):
@@ -188,7 +212,7 @@ def test_a_model_of_an_earlier_release_gets_squares(work, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(work / "model", folder)
     record = read_json(folder / "model.json")
-    write_json(folder / "model.json", {key: value for key, value in record.items() if key != "stride"})
+    write_record(folder, {key: value for key, value in record.items() if key != "stride"})
     today, earlier, boxes_found = load_detector(work / "model"), load_detector(folder), 0
     for entry in load_dataset(work / "dataset").entries:
         photo = decode_image((work / "data" / entry.image).read_bytes())[:96]
@@ -260,6 +284,24 @@ def test_a_dataset_without_validation_images_is_refused(work, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda content: content.update(annotations=[], categories=[]), "training needs at least one class, got 0"),
+        (lambda content: content.update(annotations=[]), "training needs at least one box in split 'train', got 0"),
+    ],
+)
+def test_a_dataset_with_nothing_to_learn_is_refused(work, tmp_path, change, words):
+    shutil.copytree(work / "data", tmp_path / "data")
+    content = json.loads((tmp_path / "data" / "annotations.json").read_text())
+    change(content)
+    (tmp_path / "data" / "annotations.json").write_text(json.dumps(content))
+    convert(tmp_path / "data", tmp_path / "dataset")
+    with pytest.raises(InvalidInput, match=words):
+        train(tmp_path / "dataset", tmp_path / "data", tmp_path / "out", read_section(TrainParams, "train"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("imgsz", 100),
@@ -269,11 +311,21 @@ def test_a_dataset_without_validation_images_is_refused(work, tmp_path):
         ("seed", -1),
         ("mosaic", 2.0),
         ("augment", {"flip": 1.0}),
+        ("augment", {"mixup": 5}),
+        ("augment", {"scale": -0.1}),
     ],
 )
 def test_a_parameter_out_of_range_is_refused_by_name(name, value):
     with pytest.raises(InvalidInput, match=rf"train\.{name}"):
         read_section(TrainParams, "train", **{name: value})
+
+
+def test_augmentations_are_held_to_the_ranges_of_ultralytics():
+    from ultralytics.cfg import CFG_FLOAT_KEYS, CFG_FRACTION_KEYS
+
+    assert set(UNBOUNDED) == set(AUGMENTATIONS) & CFG_FLOAT_KEYS
+    assert set(AUGMENTATIONS) - {*UNBOUNDED, "scale"} <= CFG_FRACTION_KEYS
+    read_section(TrainParams, "train", augment={"degrees": 180, "shear": -5.0, "mixup": 1})
 
 
 class TestStart:
@@ -298,17 +350,44 @@ class TestStart:
         shutil.copyfile(STARTER, tmp_path / "weights" / "yolo26n.safetensors")
         assert find_start("yolo26n.safetensors", "", ["x"]).source == "yolo26n.safetensors"
 
-    def test_a_published_name_that_cannot_be_had_falls_back_loudly(self, capsys, monkeypatch):
+    def test_a_published_name_that_cannot_be_had_is_refused(self, monkeypatch):
         monkeypatch.setenv("YOLO_OFFLINE", "true")
-        start = find_start("yolo26n.pt", "", ["x"])
+        with pytest.raises(Unavailable, match=r"yolo26n\.pt is not in .* and cannot be downloaded here"):
+            find_start("yolo26n.pt", "", ["x"])
+
+    def test_auto_falls_back_loudly(self, capsys, monkeypatch):
+        monkeypatch.setenv("YOLO_OFFLINE", "true")
+        start = find_start("auto", "", ["a class that the starter does not know"])
         assert start.source == "starter (instead of yolo26n.pt)"
         assert "cannot be downloaded" in capsys.readouterr().err
+
+    def test_auto_asks_for_the_weights_of_the_model(self, tmp_path, capsys, monkeypatch):
+        monkeypatch.setenv("YOLO_OFFLINE", "true")
+        start = find_start("auto", "yolo26s", ["apple"])  # which the starter knows, but it is of another size
+        assert (start.source, start.architecture) == ("scratch (instead of yolo26s.pt)", "yolo26s.yaml")
+        assert "cannot be downloaded" in capsys.readouterr().err
+        (tmp_path / "weights").mkdir()
+        save_published(tmp_path / "weights" / "yolo26s.pt", "yolo26s")
+        assert find_start("auto", "yolo26s", ["apple"]).source == "yolo26s.pt"
+
+    def test_weights_of_another_size_are_no_start(self):
+        start = find_start("starter", "yolo26n", ["apple"])
+        with pytest.raises(InvalidInput, match=r"starter holds 0\.6% of the values of yolo26n\.yaml, at least 10%"):
+            build_module(start, ("apple",), 0)
+
+    def test_weights_folder_that_is_not_there_is_said(self, monkeypatch):
+        monkeypatch.setenv("HAKKA_WEIGHTS", "/no/such/place")
+        with pytest.raises(NotFound, match="HAKKA_WEIGHTS: there is no such file or folder: /no/such/place"):
+            check_weights("auto", read_settings())
 
     def test_auto_takes_any_local_checkpoint_for_new_classes_when_there_is_no_network(self, tmp_path, monkeypatch):
         monkeypatch.setenv("YOLO_OFFLINE", "true")
         (tmp_path / "weights").mkdir()
         (tmp_path / "weights" / "a.pt").write_bytes(b"no checkpoint")
-        torch.save(dict(load_checkpoint(STARTER).tensors), tmp_path / "weights" / "yolo11n-mine.pt")
+        torch.save(dict(load_checkpoint(STARTER).tensors), tmp_path / "weights" / "yolo11n-another.pt")  # does not fit
+        save_published(tmp_path / "published.pt", "yolo11n")
+        tensors = torch.load(tmp_path / "published.pt", weights_only=False)["model"].state_dict()
+        torch.save(dict(tensors), tmp_path / "weights" / "yolo11n-mine.pt")
         start = find_start("auto", "", ["a class that the starter does not know"])
         assert start.source == "yolo11n-mine.pt (instead of yolo26n.pt)"
         assert start.architecture == "yolo11n.yaml"
@@ -347,9 +426,37 @@ class TestStart:
 
     def test_a_checkpoint_that_would_run_code_is_refused(self, tmp_path):
         torch.save({"model": Bomb()}, tmp_path / "bomb.pt")
-        with pytest.raises(InvalidInput, match="without running code"):
+        with pytest.raises(InvalidInput, match=r"would run code that it holds; .* set train\.trust_weights to true"):
             find_start(str(tmp_path / "bomb.pt"), "", ["x"])
         assert not (tmp_path / "bombed").exists()
+
+    def test_a_checkpoint_that_runs_code_is_taken_if_it_is_trusted(self, tmp_path):
+        save_published(tmp_path / "theirs.pt", "yolo26n", more=Bomb())
+        with pytest.raises(InvalidInput, match="trust_weights"):
+            find_start(str(tmp_path / "theirs.pt"), "", ["x"])
+        assert not (tmp_path / "bombed").exists()
+        start = find_start(str(tmp_path / "theirs.pt"), "", ["x"], trusted=True)
+        assert (tmp_path / "bombed").exists()
+        assert build_module(start, ("x",), 0)[1] > 0.9
+
+    def test_a_model_of_another_task_is_refused(self, tmp_path):
+        from ultralytics.nn.tasks import SegmentationModel
+
+        torch.save({"model": SegmentationModel("yolo26n-seg.yaml", verbose=False)}, tmp_path / "yolo26n-mine.pt")
+        with pytest.raises(InvalidInput, match="must be of a YOLO detector, got a SegmentationModel"):
+            find_start(str(tmp_path / "yolo26n-mine.pt"), "", ["x"])
+        with pytest.raises(NotFound, match="neither a file nor the name of a detector"):
+            check_weights("yolo26n-seg.pt", read_settings())
+        with pytest.raises(InvalidInput, match=r"train\.model must be a YOLO name"):
+            read_section(TrainParams, "train", model="yolo26n-seg")
+
+    def test_what_is_no_checkpoint_is_one_sentence(self, tmp_path):
+        (tmp_path / "yolov5n.pt").write_bytes(b"no checkpoint")  # a name that ultralytics would look for elsewhere
+        with pytest.raises(InvalidInput, match=r"yolov5n\.pt: not a checkpoint that torch has written"):
+            find_start(str(tmp_path / "yolov5n.pt"), "", ["x"])
+        torch.save({"epoch": object}, tmp_path / "yolov5n.pt")
+        with pytest.raises(InvalidInput, match=r"yolov5n\.pt: "):
+            find_start(str(tmp_path / "yolov5n.pt"), "", ["x"])
 
     def test_a_plain_state_dict_needs_its_architecture(self, tmp_path):
         checkpoint = load_checkpoint(STARTER)
@@ -357,6 +464,15 @@ class TestStart:
         with pytest.raises(InvalidInput, match="--model"):
             find_start(str(tmp_path / "bare.pt"), "", ["x"])
         assert find_start(str(tmp_path / "bare.pt"), "yolov5n", ["x"]).architecture == "yolov5n.yaml"
+
+
+def save_published(path: Path, model: str, **more: object) -> None:
+    """A checkpoint as ultralytics publishes them: 80 classes, 16 bits."""
+    from ultralytics.nn.tasks import DetectionModel
+
+    module = DetectionModel(f"{model}.yaml", nc=80, verbose=False).half()
+    module.names = {i: f"thing {i}" for i in range(80)}
+    torch.save({"model": module, **more}, path)
 
 
 class Bomb:
