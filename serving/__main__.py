@@ -6,6 +6,7 @@ said in one sentence.
 
 import ctypes
 import gc
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -18,11 +19,13 @@ from hakka.objects import Place
 from hakka.settings import read_settings
 from hakka.signals import release_signals
 from serving.options import Options, read_options
-from serving.sockets import address_of, listen
+from serving.sockets import address_of, fit_connections, listen
 
 if TYPE_CHECKING:
     from hakka.monitor.log import PredictionLog
     from serving.model import HakkaModel
+
+logger = logging.getLogger("hakka.serving")
 
 # While one worker hands over its answer and takes the next photo, another one uses its core.
 SPARE_WORKERS = 1
@@ -90,6 +93,7 @@ def run(options: Options) -> None:
         if options.grpc_port is not None:
             listen(options.host, options.grpc_port).close()
         # Imported late: a taken port is said before the seconds that KServe and the runtime need.
+        from serving.callers import BURST
         from serving.fetch import Fetcher
         from serving.server import Limits, Ports, quiet_logs, serve
 
@@ -103,7 +107,10 @@ def run(options: Options) -> None:
             print(f"Serving hakka {loaded.version} ({how}) at {address_of(listener)}", flush=True)
 
         grpc = None if options.grpc_port is None else f"{options.host}:{options.grpc_port}"
-        limits = Limits(options.max_body, options.max_json, options.body_seconds, options.max_connections)
+        connections = fit_connections(options.max_connections, 1 if grpc is None else 1 + BURST)
+        if connections < options.max_connections:
+            logger.warning("At most %d connections a port: this process may not have more files open", connections)
+        limits = Limits(options.max_body, options.max_json, options.body_seconds, connections)
         serve(model, Fetcher(options.allow_urls, options.max_body), Ports(listener, grpc), limits, ready)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, ClassVar
 
 import httptools
@@ -29,38 +30,46 @@ class Connection(HttpToolsProtocol):
 
     A request must be there, headers and body, ``seconds`` after its first byte (and the first one after the connection
     was opened): otherwise 408 and the end. When ``most`` connections are open, another one takes the place of the one
-    that has been sending or idling longest, so that a health check comes through whatever the others do. And the task
-    of a request whose client has left is cancelled. A request whose headers are longer than ``MAX_HEAD`` bytes is ended
-    with 431. What is no HTTP is ended with 400. Whom the ``door`` refuses is answered 429 here: what comes beyond
-    capacity should take little time from what is served, and the application's way to an answer takes three times as
-    much.
+    that has been sending or idling longest, of those that never sent a whole request if there are any: so a health
+    check comes through whatever the others do. And the task of a request whose client has left is cancelled. A request
+    whose headers are longer than ``MAX_HEAD`` bytes is ended with 431. What is no HTTP is ended with 400. Whom the
+    ``door`` refuses is answered 429 here: what comes beyond capacity should take little time from what is served, and
+    the application's way to an answer takes three times as much.
     """
 
     seconds: ClassVar[float]
     most: ClassVar[int]
     door: ClassVar[Door]
+    # All that are open: those of which no whole request has come yet, as they came, and the others, the one whose last
+    # request is longest ago first.
+    fresh: ClassVar[dict["Connection", None]]
+    known: ClassVar[dict["Connection", None]]
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.task: asyncio.Task[Any] | None = None
         self._late: asyncio.TimerHandle | None = None
-        self._opened = 0.0
         self._head = 0
         self._refused = False
         self._unread: bytes | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Take the connection on."""
-        if len(self.connections) >= self.most:
+        if len(self.fresh) + len(self.known) >= self.most:
             self._make_room()
+        self.fresh[self] = None
         super().connection_made(transport)
-        self._opened = self.loop.time()
         self._expect_request()
 
     def _make_room(self) -> None:
-        unserved = [other for other in self.connections if isinstance(other, Connection) and not other.is_served()]
-        if unserved:
-            min(unserved, key=lambda other: other._opened).transport.abort()
+        unserved = next((other for other in chain(self.fresh, self.known) if not other.is_served()), None)
+        if unserved is not None:
+            unserved._forget()  # it is lost a moment later, and another one may come before
+            unserved.transport.abort()
+
+    def _forget(self) -> None:
+        self.fresh.pop(self, None)
+        self.known.pop(self, None)
 
     def is_served(self) -> bool:
         """A whole request of it is being answered."""
@@ -118,6 +127,8 @@ class Connection(HttpToolsProtocol):
             return
         self._head = 0
         self._stop_waiting()
+        self._forget()
+        self.known[self] = None
         super().on_message_complete()
         if self.cycle.response_complete:
             self._idle()
@@ -153,6 +164,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client left, or was sent away."""
         self._stop_waiting()
+        self._forget()
         unanswered = self.cycle is not None and not self.cycle.response_complete
         super().connection_lost(exc)
         if unanswered and self.task is not None:
@@ -197,4 +209,5 @@ class Connection(HttpToolsProtocol):
 
 def limited(seconds: float, most: int, door: Door) -> type[Connection]:
     """The connection class of a server with these limits."""
-    return type("LimitedConnection", (Connection,), {"seconds": seconds, "most": most, "door": staticmethod(door)})
+    own = {"seconds": seconds, "most": most, "door": staticmethod(door), "fresh": {}, "known": {}}
+    return type("LimitedConnection", (Connection,), own)

@@ -1,9 +1,11 @@
 """The v2 protocol over gRPC: KServe's messages to and from ours, and the server."""
 
+import asyncio
 import logging
 import math
 import struct
-from collections.abc import Awaitable, Callable, Sequence, Sized
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence, Sized
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -14,27 +16,26 @@ from grpc import HandlerCallDetails, RpcMethodHandler, StatusCode, aio, stream_u
 from hakka.errors import InvalidInput, Unavailable
 from serving import metrics
 from serving.admission import Busy
+from serving.callers import BURST, Callers
 from serving.framework import InferenceServicer, add_servicer, pb
-from serving.limits import BODIES, Incoming, Room
+from serving.limits import Room
 from serving.model import counted
-from serving.protocol import ALL_OUTPUTS, Answer, V2Request, read_v2
+from serving.peers import peer_name
+from serving.protocol import OUTPUTS, Answer, V2Request, read_v2
+from serving.reads import Reads
 from serving.refusals import FAILURE, INTERNAL, refuse
 from serving.responses import binary_tensor, output_tensor, response_parameters
 from serving.service import Service
 from serving.texts import TooLarge
-from serving.turns import Turns
 
 logger = logging.getLogger("hakka.serving")
 
-# Messages that are on their way in at the same time: half of the room, so that REST has the other half; and those of
-# calls that hardly need any, which have turns of their own.
-SENDING = BODIES // 2
-OTHERS_SENDING = 2
-# Seconds of a turn while a few others wait: a photo may take some to come, a name does not.
-HURRY = 5.0
-OTHERS_HURRY = 1.0
-# Bytes of a message that may come before its turn, so that a photo of the usual size has not far to go then.
+# Bytes of a message that may come before it is asked for: of a call that is refused without it, so many are in vain.
 AHEAD = 256 * 1024
+# Seconds between two pings to a client; one that does not answer has gone, and its connection is closed.
+PING_SECONDS = 60
+PONG_SECONDS = 20
+IDENTITY = 1  # gRPC's bit of messages that are not compressed
 # Field of an InferParameter that newer forms of the protocol (Triton's) have, and KServe's has not.
 DOUBLE_FIELD = 4
 # Inputs, outputs, parameters or sides of a shape in a request: every one is an object, and millions fit into a message.
@@ -121,7 +122,7 @@ def make_response(answers: Sequence[Answer], request: V2Request, model_name: str
             for key, value in response_parameters(answers).items()
         },
         outputs=[
-            {"name": name, "datatype": ALL_OUTPUTS[name][0], "shape": tensor.shape} for name, tensor in tensors.items()
+            {"name": name, "datatype": OUTPUTS[name][0], "shape": tensor.shape} for name, tensor in tensors.items()
         ],
         raw_output_contents=[binary_tensor(tensor) for tensor in tensors.values()],
     )
@@ -174,6 +175,10 @@ class Servicer(InferenceServicer):
     RepositoryModelUnload = RepositoryModelLoad
 
 
+# How a call is answered, from its handler, its context and its peer.
+Way = Callable[[RpcMethodHandler, aio.ServicerContext, str], Awaitable[Any]]
+
+
 class Reader(aio.ServerInterceptor):
     """Reads each call's message when there is room for it, and answers what is raised.
 
@@ -181,10 +186,10 @@ class Reader(aio.ServerInterceptor):
     we ask for it; until then no more of it than ``AHEAD`` bytes come in.
     """
 
-    def __init__(self, room: Room, seconds: float) -> None:
+    def __init__(self, room: Room, reads: Reads, callers: Callers) -> None:
         self._room = room
-        self._turns = Turns(SENDING, seconds, HURRY)
-        self._turns_of_others = Turns(OTHERS_SENDING, seconds, OTHERS_HURRY)
+        self._reads = reads
+        self._callers = callers
 
     async def intercept_service(
         self,
@@ -196,46 +201,47 @@ class Reader(aio.ServerInterceptor):
         if handler is None:
             return None
         way = self._infer if handler_call_details.method.endswith("/ModelInfer") else self._tell
-        return stream_unary_rpc_method_handler(partial(_answer, way, handler), None, handler.response_serializer)
+        return stream_unary_rpc_method_handler(partial(self._answer, way, handler), None, handler.response_serializer)
 
-    async def _infer(self, handler: RpcMethodHandler, context: aio.ServicerContext) -> Any:
-        message = Incoming(self._room)
+    async def _infer(self, handler: RpcMethodHandler, context: aio.ServicerContext, peer: str) -> Any:
+        size = 0
         try:
             with counted("grpc"):
                 self._room.check(0)  # a refusal should cost little
-                async with self._turns.turn(context.peer()):
-                    content = await message.read(partial(_receive, context))
-                answer = handler.unary_unary(_parse(handler, content), context)
-                del content
-                return await answer
+                content = await self._read(context, peer)
+                size = len(content)
+                with self._callers.answering(peer):
+                    self._room.take(size, size)
+                    answer = handler.unary_unary(_parse(handler, content), context)
+                    del content
+                    return await answer
         finally:
-            self._room.give_back(message.size)
+            self._room.give_back(size)
 
-    async def _tell(self, handler: RpcMethodHandler, context: aio.ServicerContext) -> Any:
-        async with self._turns_of_others.turn(context.peer()):
-            content = await _receive(context)
-        return await handler.unary_unary(_parse(handler, content), context)
+    async def _tell(self, handler: RpcMethodHandler, context: aio.ServicerContext, peer: str) -> Any:
+        content = await self._read(context, peer)
+        with self._callers.answering(peer):
+            return await handler.unary_unary(_parse(handler, content), context)
 
+    async def _read(self, context: aio.ServicerContext, peer: str) -> bytes:
+        if self._reads.full:
+            self._callers.look()  # now, as so many may come at once that the next look would be late
+        return await self._reads.read(peer, partial(_receive, context))
 
-async def _answer(
-    way: Callable[[RpcMethodHandler, aio.ServicerContext], Awaitable[Any]],
-    handler: RpcMethodHandler,
-    _: object,
-    context: aio.ServicerContext,
-) -> Any:
-    """What the way gives; an error of it is answered with its code and its sentence."""
-    try:
-        return await way(handler, context)
-    except Exception as error:
-        refusal, said = refuse(error), str(error)
-        if refusal is FAILURE:
-            logger.exception("A gRPC call failed")
-            said = INTERNAL
-        if isinstance(error, Busy):
-            context.set_trailing_metadata((("grpc-retry-pushback-ms", str(math.ceil(error.retry_after * 1000))),))
-    # Not while the error is handled: gRPC keeps what abort raises, and that would keep the error, and that the photo.
-    await context.abort(StatusCode[refusal.code], said)
-    return None
+    async def _answer(self, way: Way, handler: RpcMethodHandler, _: object, context: aio.ServicerContext) -> Any:
+        """What the way gives; an error of it is answered with its code and its sentence."""
+        try:
+            return await way(handler, context, peer_name(context.peer()))
+        except Exception as error:
+            refusal, said = refuse(error), str(error)
+            if refusal is FAILURE:
+                logger.exception("A gRPC call failed")
+                said = INTERNAL
+            if isinstance(error, Busy):
+                context.set_trailing_metadata((("grpc-retry-pushback-ms", str(math.ceil(error.retry_after * 1000))),))
+        # Not while the error is handled: gRPC keeps what abort raises; that would keep the error, and that the photo.
+        await context.abort(StatusCode[refusal.code], said)
+        return None
 
 
 async def _receive(context: aio.ServicerContext) -> bytes:
@@ -252,28 +258,35 @@ def _parse(handler: RpcMethodHandler, content: bytes) -> Any:
         raise InvalidInput("the message is not one of the protocol's") from None
 
 
-async def start_grpc(service: Service, address: str, room: Room, seconds: float, most: int) -> aio.Server:
-    """A started gRPC server on ``host:port``; KServe's own would listen on every interface.
+@asynccontextmanager
+async def grpc_server(
+    service: Service, address: str, room: Room, seconds: float, most: int
+) -> AsyncIterator[aio.Server]:
+    """A started gRPC server on ``host:port``, ended with the block; KServe's own would listen on every interface.
 
-    A message must be sent within so many ``seconds``. When ``most`` connections are open, another one is refused. One
-    that is without a call for ``seconds``, or does not speak HTTP/2 by then, is closed: gRPC cannot let the oldest one
-    make room, and silent ones would keep others out. A client's library connects again by itself.
+    A message must be sent within so many ``seconds``. ``most`` connections are kept, see ``Callers``. One that
+    does not speak HTTP/2 within ``seconds`` is closed, and one whose client does not answer a ping.
 
     Raises:
         Unavailable: the address cannot be used.
     """
-    milliseconds = int(1000 * seconds)
     options = [
         ("grpc.max_receive_message_length", room.limit),
         ("grpc.max_send_message_length", room.limit),
         ("grpc.http2.bdp_probe", 0),  # it would let 4 MiB of every message come ahead
         ("grpc.http2.lookahead_bytes", AHEAD),
         ("grpc.so_reuseport", 0),
-        ("grpc.max_allowed_incoming_connections", most),
-        ("grpc.max_connection_idle_ms", milliseconds),
-        ("grpc.server_handshake_timeout_ms", milliseconds),
+        ("grpc.max_allowed_incoming_connections", BURST * most),
+        ("grpc.server_handshake_timeout_ms", int(1000 * seconds)),
+        ("grpc.keepalive_time_ms", 1000 * PING_SECONDS),
+        ("grpc.keepalive_timeout_ms", 1000 * PONG_SECONDS),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # What comes in could not be told from what it unpacks to. REST takes no compressed bodies either.
+        ("grpc.compression_enabled_algorithms_bitset", IDENTITY),
     ]
-    server = aio.server(interceptors=(Reader(room, seconds),), options=options)
+    reads = Reads(room, seconds)
+    callers = Callers(reads, most)
+    server = aio.server(interceptors=(Reader(room, reads, callers),), options=options)
     add_servicer(Servicer(service), server)
     try:
         port = server.add_insecure_port(address)
@@ -281,4 +294,11 @@ async def start_grpc(service: Service, address: str, room: Room, seconds: float,
         raise Unavailable(f"cannot listen on {address} for gRPC") from None
     await server.start()
     logger.info("gRPC at %s:%d", address.rpartition(":")[0], port)
-    return server
+    watch = asyncio.create_task(callers.watch(port))
+    try:
+        yield server
+    finally:
+        watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await watch
+        await server.stop(0)

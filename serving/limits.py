@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.responses import JSONResponse
@@ -14,7 +13,6 @@ from serving.connections import CONNECTION
 
 # Bodies that are in memory at the same time, in largest bodies.
 BODIES = 8
-ROOM_IS_TAKEN = "the memory for photos that come in is taken"
 
 
 class BodyTooLargeError(Exception):
@@ -29,6 +27,7 @@ class Room:
 
     def __init__(self, admission: Admission, max_body: int) -> None:
         self.limit = max_body
+        self._places = BODIES * max_body
         self._admission = admission
         self._held = 0
 
@@ -48,40 +47,28 @@ class Room:
     def check(self, more: int) -> None:
         """Nothing if one more photo and so many bytes may come in; raises Busy if not."""
         self._admission.check()
-        if self._held + more > BODIES * self.limit:
-            raise self._admission.busy(ROOM_IS_TAKEN)
+        if self._held + more > self._places:
+            raise self.busy()
+
+    def busy(self) -> Busy:
+        """The refusal of what has no place."""
+        return self._admission.busy("the memory for photos that come in is taken")
+
+    def is_over(self, unknown: int) -> bool:
+        """More bytes are held than may be, or those of messages of unknown size are more than half of that."""
+        return self._held > self._places or unknown > self._places // 2
 
     def take(self, size: int, total: int) -> None:
         """Count bytes that a request of ``total`` bytes so far holds in memory."""
         self._held += size
         if total > self.limit:
             raise BodyTooLargeError(self.limit)
-        if self._held > BODIES * self.limit:
-            raise self._admission.busy(ROOM_IS_TAKEN)
+        if self._held > self._places:
+            raise self.busy()
 
     def give_back(self, size: int) -> None:
         """So many bytes are no longer in memory."""
         self._held -= size
-
-
-class Incoming:
-    """One message whose size is known only once it is in memory; until then it counts as a largest one."""
-
-    def __init__(self, room: Room) -> None:
-        self._room = room
-        self.size = 0
-
-    async def read(self, receive: Callable[[], Awaitable[bytes]]) -> bytes:
-        """The message; raises Busy if there is no room for it."""
-        self._room.check(self._room.limit)
-        self._count(self._room.limit)
-        content = await receive()
-        self._count(len(content))
-        return content
-
-    def _count(self, size: int) -> None:
-        self._room.give_back(self.size - size)
-        self.size = size
 
 
 class Gate:

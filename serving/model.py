@@ -19,7 +19,7 @@ from serving import metrics
 from serving.admission import Admission, Busy, Expired
 from serving.framework import Model
 from serving.photos import read_photo
-from serving.protocol import ALL_OUTPUTS, INPUTS, Answer, Query, class_numbers, new_id
+from serving.protocol import INPUTS, OUTPUTS, Answer, Query, class_numbers, new_id
 from serving.versions import Loaded, Versions
 
 MODEL_NAME = "hakka"
@@ -145,7 +145,7 @@ class HakkaModel(Model):
 
     def get_output_types(self) -> list[dict[str, Any]]:
         """The v2 output tensors."""
-        return [{"name": name, "datatype": kind, "shape": shape} for name, (kind, shape) in ALL_OUTPUTS.items()]
+        return [{"name": name, "datatype": kind, "shape": shape} for name, (kind, shape) in OUTPUTS.items()]
 
     def close(self) -> None:
         """Finish what was taken on, then flush the log."""

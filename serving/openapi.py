@@ -3,7 +3,7 @@
 from typing import Any
 
 from serving.model import HakkaModel
-from serving.protocol import ALL_OUTPUTS, MAX_DETECTIONS, MAX_PHOTOS, OUTPUTS, PARAMETERS
+from serving.protocol import MAX_DETECTIONS, MAX_PHOTOS, OUTPUTS, PARAMETERS
 
 Json = dict[str, Any]
 
@@ -194,12 +194,12 @@ def _v2_schemas() -> Json:
     tensor = {
         "name": {"const": "image"},
         "datatype": {"enum": ["BYTES", "UINT8"], "description": "BYTES: files. UINT8: RGB pixels."},
-        "shape": _list(_integer(1)) | {"description": "[n] for files; [height, width, 3] or [n, height, width, 3]"},
+        "shape": _list(_integer(1), 1, 4) | {"description": "[n] for files; [height, width, 3], or [n, …], of pixels"},
         "parameters": _object({"binary_data_size": _integer(0)}, required=()),
         "data": {"type": "array", "description": "Files in base64, or whole numbers from 0 to 255; not with binary"},
     }
     output = {
-        "name": {"enum": list(ALL_OUTPUTS), "description": f"Without any: {', '.join(OUTPUTS)}"},
+        "name": {"enum": list(OUTPUTS)},
         "parameters": _object({"binary_data": {"type": "boolean"}}, required=()),
     }
     timeout = _integer(0) | {"description": "Microseconds for the answer, 0 for no limit"}
@@ -210,10 +210,10 @@ def _v2_schemas() -> Json:
         "id": _string("Comes back with the answer"),
         "parameters": _object(rules, required=()) | {"additionalProperties": False},
         "inputs": _list(_object(tensor, required=("name", "datatype", "shape")), 1, 1),
-        "outputs": _list(_object(output, required=("name",))),
+        "outputs": _list(_object(output, required=("name",))) | {"description": "Without any: all"},
     }
     answered = {
-        "name": {"enum": list(ALL_OUTPUTS)},
+        "name": {"enum": list(OUTPUTS)},
         "datatype": _string(),
         "shape": _list(_integer(0)),
         "parameters": _object({"binary_data_size": _integer(0)}, required=()),

@@ -202,7 +202,7 @@ def _add_load_options(parser: argparse.ArgumentParser) -> None:
         type=_positive,
         default=1024,
         metavar="N",
-        help="open connections; one more ends the longest idle or sending one, or is refused over gRPC (default: 1024)",
+        help="open connections a port; one more ends the one that has been idle or sending longest (default: 1024)",
     )
 
 

@@ -37,14 +37,11 @@ OUTPUTS = {
     "scores": ("FP32", [-1]),
     "class_ids": ("INT32", [-1]),
     "labels": ("BYTES", [-1]),
-}
-# One element or row a photo. They are left out of the answer to one photo, unless they are asked for.
-PHOTO_OUTPUTS = {
+    # The others have one element or row a box, these one a photo.
     "counts": ("INT32", [-1]),
     "sizes": ("INT32", [-1, 2]),
     "prediction_ids": ("BYTES", [-1]),
 }
-ALL_OUTPUTS = OUTPUTS | PHOTO_OUTPUTS
 
 
 @dataclass(frozen=True)
@@ -178,20 +175,20 @@ def read_v2(document: dict[str, Any], tail: memoryview = NO_BYTES, texts: Texts 
     return V2Request(
         id=read_text(document, "id", "") or new_id(),
         queries=tuple(Query(image, place, "parameters.", **rules) for image, place in zip(images, places, strict=True)),
-        outputs=_wanted(document, bool(given.get("binary_data_output")), len(images)),
+        outputs=_wanted(document, bool(given.get("binary_data_output"))),
         timeout=_timeout(given.get("timeout")),
     )
 
 
-def _wanted(document: dict[str, Any], binary: bool, photos: int) -> tuple[tuple[str, bool], ...]:
+def _wanted(document: dict[str, Any], binary: bool) -> tuple[tuple[str, bool], ...]:
     outputs = read_optional(document, "outputs", list, "")
     if not outputs:
-        return tuple((name, binary) for name in (OUTPUTS if photos == 1 else ALL_OUTPUTS))
+        return tuple((name, binary) for name in OUTPUTS)
     wanted = {}
     for index, output in enumerate(outputs):
         name = output.get("name") if isinstance(output, dict) else None
-        if not isinstance(name, str) or name not in ALL_OUTPUTS:
-            raise InvalidInput(f"outputs[{index}].name must be one of {', '.join(ALL_OUTPUTS)}, got {show(output)}")
+        if not isinstance(name, str) or name not in OUTPUTS:
+            raise InvalidInput(f"outputs[{index}].name must be one of {', '.join(OUTPUTS)}, got {show(output)}")
         extra = read_optional(output, "parameters", dict, f"outputs[{index}].") or {}
         wanted[name] = bool(extra.get("binary_data", binary))
     return tuple(wanted.items())
@@ -268,10 +265,11 @@ def _decode_base64(text: str | memoryview) -> bytes:
     try:
         return b"".join(_decode_pieces(text))
     except ValueError:
-        if isinstance(text, str):
+        # Some languages escape a slash or a plus in JSON, and some tools break base64 into lines.
+        plain = text if isinstance(text, str) else orjson.loads(b'"%b"' % text)
+        if (joined := plain.replace("\n", "").replace("\r", "")) == text:
             raise
-    # Some languages escape a slash or a plus in JSON.
-    return b"".join(_decode_pieces(orjson.loads(b'"%b"' % text)))
+    return b"".join(_decode_pieces(joined))
 
 
 def _decode_pieces(text: str | memoryview) -> Iterator[bytes]:

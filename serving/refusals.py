@@ -7,8 +7,8 @@ from serving import metrics
 from serving.admission import Busy, Expired
 from serving.framework import KServeInvalidInput, ModelNotFound, ModelNotReady
 from serving.photos import UnusablePhoto
+from serving.reads import Slow
 from serving.texts import TooLarge
-from serving.turns import Slow
 
 INTERNAL = "the server failed to answer; its log says why"
 

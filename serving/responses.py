@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 
 from hakka.boxes import Array
-from serving.protocol import ALL_OUTPUTS, Answer, V2Request
+from serving.protocol import OUTPUTS, Answer, V2Request
 
 
 def v1_response(answers: Sequence[Answer]) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def v2_response(answers: Sequence[Answer], request: V2Request, model_name: str) 
     outputs, tail = [], []
     for name, binary in request.outputs:
         tensor = output_tensor(name, answers)
-        output: dict[str, Any] = {"name": name, "datatype": ALL_OUTPUTS[name][0], "shape": list(tensor.shape)}
+        output: dict[str, Any] = {"name": name, "datatype": OUTPUTS[name][0], "shape": list(tensor.shape)}
         if binary:
             tail.append(binary_tensor(tensor))
             output["parameters"] = {"binary_data_size": len(tail[-1])}

@@ -18,7 +18,7 @@ from serving.framework import (
     RESTServer,
     configure_logging,
 )
-from serving.grpc_v2 import start_grpc
+from serving.grpc_v2 import grpc_server
 from serving.limits import Gate, Room
 from serving.model import HakkaModel
 from serving.routes import Routes, add_error_handlers
@@ -84,11 +84,8 @@ async def _serve(rest: "_Rest", service: Service, ports: Ports, limits: Limits) 
     if ports.grpc is None:
         await rest.serve(ports.rest)
         return
-    grpc = await start_grpc(service, ports.grpc, rest.room, limits.body_seconds, limits.max_connections)
-    try:
+    async with grpc_server(service, ports.grpc, rest.room, limits.body_seconds, limits.max_connections) as grpc:
         await rest.serve(ports.rest, beside=lambda: grpc.stop(GRACE_SECONDS))
-    finally:
-        await grpc.stop(0)
 
 
 class _Rest(RESTServer):

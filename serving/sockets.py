@@ -1,11 +1,14 @@
-"""The listening socket, and its address."""
+"""The listening socket, its address, and how many connections there is room for."""
 
 import os
+import resource
 import socket
 
 from hakka.errors import Unavailable
 
 BACKLOG = 2048
+# Files that are open beside connections: some 25 in peace, more while a version is loaded or the log is written.
+OWN_FILES = 64
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -27,3 +30,16 @@ def address_of(listener: socket.socket) -> str:
     """The URL of a listening socket, with its real port."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def fit_connections(asked: int, times: int) -> int:
+    """So many connections as are asked for, or as this many ``times`` of them the process may have open.
+
+    Its limit is raised as far as it may be. Beyond it nobody could connect, and no model be loaded.
+    """
+    wanted = asked * times + OWN_FILES
+    limit, most = (wanted if n == resource.RLIM_INFINITY else n for n in resource.getrlimit(resource.RLIMIT_NOFILE))
+    if limit < min(wanted, most):
+        limit = min(wanted, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    return min(asked, max((limit - OWN_FILES) // times, 1))

@@ -2,10 +2,7 @@
 
 import asyncio
 import base64
-import contextlib
-import socket
 import struct
-from pathlib import Path
 
 import grpc
 import httpx
@@ -119,68 +116,3 @@ def test_a_call_to_load_or_unload_is_refused(target):
             with pytest.raises(grpc.RpcError, match="the channel decides"):
                 call(message, timeout=20)
         assert stub.ServerMetadata(pb.ServerMetadataRequest(), timeout=20).extensions == ["binary_tensor_data"]
-
-
-def test_silent_connections_are_bounded_and_do_not_keep_others_out_for_long(model_dir):
-    options = ("--no-log", "--grpc-port", "0", "--max-connections", "20", "--body-seconds", "1")
-    with running_server("--model-dir", model_dir, *options) as server:
-        address = next(line for line in server.lines if "gRPC at " in line).split("gRPC at ")[1]
-        host, port = address.split(":")
-        opened = len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
-        silent = [socket.create_connection((host, int(port)), timeout=30) for _ in range(200)]
-        try:
-            for number, connection in enumerate(silent):
-                if number % 2:
-                    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
-            with grpc.insecure_channel(address) as channel:
-                stub = GRPCInferenceServiceStub(channel)
-                assert stub.ServerLive(pb.ServerLiveRequest(), timeout=20, wait_for_ready=True).live
-                assert len(list(Path(f"/proc/{server.process.pid}/fd").iterdir())) <= opened + 20
-        finally:
-            for connection in silent:
-                connection.close()
-
-
-@pytest.mark.parametrize("connections", ["one for all", "one each"])
-def test_good_calls_are_answered_though_silent_ones_are_kept_up(model_dir, photo, connections):
-    """Each of them would wait for seconds if those that send nothing had turns as long as those that send a photo."""
-    element = struct.pack("<I", len(photo)) + photo
-    tensor = {"name": "image", "datatype": "BYTES", "shape": [1]}
-    request = pb.ModelInferRequest(model_name="hakka", inputs=[tensor], raw_input_contents=[element])
-
-    async def nothing():
-        await asyncio.Event().wait()
-        yield b""
-
-    async def keep_silent(channel, method, ended):
-        while True:
-            with contextlib.suppress(grpc.RpcError):
-                await channel.stream_unary(f"/inference.GRPCInferenceService/{method}")(nothing(), timeout=60)
-            ended.set()
-
-    def connect(address):
-        return grpc.aio.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
-
-    async def main(address):
-        ended = asyncio.Event()
-        async with contextlib.AsyncExitStack() as stack:
-            methods = ["ModelInfer", "ModelInfer", "ModelReady"] * 10
-            count = 1 if connections == "one for all" else len(methods)
-            channels = [await stack.enter_async_context(connect(address)) for _ in range(count)]
-            silent = [
-                asyncio.create_task(keep_silent(channels[number % count], method, ended))
-                for number, method in enumerate(methods)
-            ]
-            stub = GRPCInferenceServiceStub(await stack.enter_async_context(connect(address)))
-            await ended.wait()  # all turns are taken, and others wait
-            for _ in range(10):
-                assert (await stub.ModelReady(pb.ModelReadyRequest(name="hakka"), timeout=20)).ready
-                assert (await stub.ModelInfer(request, timeout=20)).outputs
-            for task in silent:
-                task.cancel()
-            await asyncio.gather(*silent, return_exceptions=True)
-
-    with running_server("--model-dir", model_dir, "--no-log", "--grpc-port", "0") as server:
-        address = next(line for line in server.lines if "gRPC at " in line).split("gRPC at ")[1]
-        asyncio.run(asyncio.wait_for(main(address), 30))
-        assert not [line for line in server.lines if "Traceback" in line]

@@ -26,7 +26,6 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceSt
 from PIL import Image
 
 from hakka.monitor.log import read_log
-from serving.grpc_v2 import SENDING
 from tests.serving.conftest import encode_photo
 from tests.serving.server import running_server
 
@@ -287,7 +286,7 @@ def test_an_offer_of_http2_is_passed_over_and_its_body_is_no_request(server, pho
                 connection.sendall(part)
             answer = http.client.HTTPResponse(connection)
             answer.begin()
-            assert (answer.status, len(json.loads(answer.read())["outputs"])) == (200, 4)
+            assert (answer.status, len(json.loads(answer.read())["outputs"])) == (200, 7)
     smuggled = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
     post = POST + offer + b"Content-Length: %d\r\n\r\n" % len(smuggled)
     status, said = exchange(server, post, smuggled)
@@ -400,27 +399,19 @@ def test_hostile_grpc(server, ask, stub, photo, name):
     assert error.value.code().name == code
     assert part in error.value.details()
     good = message(raw=(struct.pack("<I", len(photo)) + photo,))
-    assert len(stub.ModelInfer(good, timeout=20).outputs) == 4
+    assert len(stub.ModelInfer(good, timeout=20).outputs) == 7
     assert ask(photo).status_code == 200
 
 
-def test_calls_that_send_much_at_once_or_nothing_neither_take_memory_nor_places(server, ask, photo):
+def test_calls_that_send_much_at_once_take_no_more_memory_than_there_is(server, ask, photo):
     address = next(line for line in server.lines if "gRPC at " in line).split("gRPC at ")[1]
     method, before = "/inference.GRPCInferenceService/ModelInfer", peak_mib(server)
     large = message(raw=(bytes(7 * MIB),)).SerializeToString()
 
-    async def nothing():
-        await asyncio.Event().wait()
-        yield b""
-
     async def attack():
         async with grpc.aio.insecure_channel(address, [("grpc.max_send_message_length", -1)]) as channel:
-            idle = [channel.stream_unary(method)(nothing(), timeout=60) for _ in range(SENDING)]
             calls = [channel.unary_unary(method)(large, timeout=60) for _ in range(40)]
             assert (await GRPCInferenceServiceStub(channel).ServerLive(pb.ServerLiveRequest(), timeout=20)).live
-            with pytest.raises(grpc.RpcError, match=r"a request must be sent within \S+ s while others wait") as ended:
-                await next(asyncio.as_completed(idle))
-            assert ended.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
             return await asyncio.gather(*calls, return_exceptions=True)
 
     calls = asyncio.run(attack())

@@ -13,7 +13,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from hakka.errors import HakkaError
 from serving.admission import Admission, Busy, Expired
-from serving.turns import MOST_WAITING, Slow, Turns
 from tests.serving.server import running_server
 from tests.serving.tiny_model import AS_SLOW_AS_SAID, build_model_folder
 
@@ -294,67 +293,3 @@ def test_retry_after_grows_with_the_queue():
     waits = in_a_loop(main())
     assert waits[1:] == sorted(waits[1:])
     assert waits[-1] > 10 * waits[0]
-
-
-async def begin(turns: Turns, connection: str) -> asyncio.Task[None]:
-    """A call of a connection that never sends its message, once it has its turn or waits for it."""
-
-    async def send() -> None:
-        async with turns.turn(connection):
-            await asyncio.Event().wait()
-
-    task = asyncio.create_task(send())
-    await asyncio.sleep(0)
-    return task
-
-
-async def leave(tasks: list[asyncio.Task[None]]) -> list[BaseException | None]:
-    for task in tasks:
-        task.cancel()
-    return await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def test_who_has_waited_longest_to_send_is_told_how_many_do_and_when_a_turn_is_free():
-    async def main():
-        turns = Turns(most=2, seconds=60, hurry=5.0)
-        tasks = [await begin(turns, f"client {number}") for number in range(2 + MOST_WAITING + 1)]
-        await asyncio.sleep(0)
-        assert [task.done() for task in tasks[:4]] == [False, False, True, False]
-        return (await leave(tasks))[2]
-
-    refusal = in_a_loop(main())
-    assert str(refusal) == f"{MOST_WAITING} others wait to send their message; try again in 5.0 s"
-    assert refusal.retry_after == 5
-
-
-def test_who_has_let_others_wait_leaves_a_turn_to_them():
-    async def main():
-        turns = Turns(most=2, seconds=60, hurry=0.2)
-        silent = [await begin(turns, "silent") for _ in range(20)]
-        await asyncio.wait(silent[:1])
-        with pytest.raises(Slow, match=r"a request must be sent within \S+ s while others wait"):
-            await silent[0]
-        for _ in range(5):  # whoever else comes, and again: at once
-            async with turns.turn("good"):
-                pass
-            silent.append(await begin(turns, "silent"))
-        await leave(silent)
-
-    in_a_loop(main())
-
-
-def test_who_was_late_is_not_once_a_message_comes_through():
-    async def main():
-        turns = Turns(most=2, seconds=60, hurry=0.2)
-        late, silent = await begin(turns, "slow"), await begin(turns, "silent")
-        async with turns.turn("good"):
-            assert late.done()
-        await leave([late, silent])
-        async with turns.turn("slow"):
-            pass
-        silent = await begin(turns, "silent")
-        async with turns.turn("slow"):  # the last one that is free
-            assert not silent.done()
-        await leave([silent])
-
-    in_a_loop(main())

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hakka.errors import InvalidInput
-from serving.protocol import Answer, Url, class_numbers, image_bytes, parse_v1, parse_v2
+from serving.protocol import OUTPUTS, Answer, Url, class_numbers, image_bytes, parse_v1, parse_v2
 from serving.responses import v1_response, v2_response
 
 B64 = base64.b64encode(b"photo").decode()
@@ -103,7 +103,7 @@ def test_v2_request_by_json():
     [query] = request.queries
     assert (request.id, image_bytes(query), query.confidence) == ("42", b"photo", 0.5)
     assert query.classes == ("apple", "carrot")
-    assert request.outputs == (("boxes", False), ("scores", False), ("class_ids", False), ("labels", False))
+    assert request.outputs == tuple((name, False) for name in OUTPUTS)
 
 
 def test_v2_request_without_id_gets_one():
@@ -237,7 +237,7 @@ def test_v2_refuses(body, header, sentence):
     assert str(error.value).startswith(sentence)
 
 
-@pytest.mark.parametrize("text", ["!!!!", "AAA", "AA==AA", "AAAA\n", "äöü", "data:image/jpeg;base64,AAAA"])
+@pytest.mark.parametrize("text", ["!!!!", "AAA", "AA==AA", "AAAA ", "äöü", "data:image/jpeg;base64,AAAA"])
 def test_base64_must_be_whole(text):
     [query] = parse_v1(json.dumps({"instances": [{"image": {"b64": text}}]}).encode())
     with pytest.raises(InvalidInput, match=r"^instances\[0\]\.image\.b64 is not valid base64: "):
@@ -253,8 +253,9 @@ LARGE = bytes(range(256)) * 1000  # as base64, more than one piece of what is de
         base64.b64encode(LARGE),
         base64.b64encode(LARGE).replace(b"/", b"\\/"),  # as PHP writes it
         base64.b64encode(LARGE).replace(b"+", b"\\u002B"),  # as .NET does
+        base64.encodebytes(LARGE).replace(b"\n", b"\\r\\n"),  # in lines, as in mails
     ],
-    ids=["plain", "PHP", ".NET"],
+    ids=["plain", "PHP", ".NET", "lines"],
 )
 def test_a_large_photo_as_base64_stands_where_a_small_one_would(text):
     first = b'{"classes": ["a \\"b\\\\", "[{"], "image": {"b64": "%b"}}' % text
@@ -332,6 +333,9 @@ def test_v2_response_in_json_and_binary_say_the_same(n):
         "scores": ("FP32", [n]),
         "class_ids": ("INT32", [n]),
         "labels": ("BYTES", [n]),
+        "counts": ("INT32", [1]),
+        "sizes": ("INT32", [1, 2]),
+        "prediction_ids": ("BYTES", [1]),
     }
 
     raw, length = v2_response([answer(n)], parse_v2(v2(parameters={"binary_data_output": True})), "hakka")
