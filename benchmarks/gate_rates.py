@@ -137,10 +137,10 @@ def worse_on_slice(
     rng = np.random.default_rng([seed, size])
     drawn, (new, old) = population.draw(rng, size, 2)
     inside = np.random.default_rng(0).random(population.images)[drawn] < SLICE_SHARE
-    part = {"slice": Slice(images=tuple(np.flatnonzero(inside).tolist()))}
+    part = {"dark": Slice(images=tuple(np.flatnonzero(inside).tolist()))}
     challenger = asked("new", worsen(new, rng, slice_share, inside), part)
     champion = asked("old", worsen(old, rng, share, ~inside), part)
-    return compare(challenger, champion, replace(params, slices=["slice"])).promote
+    return compare(challenger, champion, replace(params, slices=["dark"])).promote
 
 
 _populations: dict[int, Population] = {}

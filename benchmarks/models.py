@@ -17,10 +17,9 @@ from hakka.data.convert import convert  # noqa: E402
 from hakka.detector.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from hakka.detector.decode import decode_image  # noqa: E402
 from hakka.detector.export import export  # noqa: E402
-from hakka.detector.modelfile import digest_files, model_version, read_model_info  # noqa: E402
+from hakka.detector.modelfile import read_model_info, write_record  # noqa: E402
 from hakka.detector.quantize import quantize  # noqa: E402
 from hakka.detector.torch_compat import load_ultralytics  # noqa: E402
-from hakka.files import write_json  # noqa: E402
 from hakka.settings import read_settings  # noqa: E402
 
 CLASSES = 31
@@ -50,9 +49,7 @@ def quantized_model(folder: Path, photos: Iterable[bytes], out: Path) -> Path:
     for name in ("model.onnx", "weights.safetensors"):
         shutil.copyfile(folder / name, out / name)
     quantize(folder / "model.xml", out / "model.xml", map(decode_image, photos), info.imgsz, info.stride)
-    files = digest_files(out)
-    version = model_version(files, info.names, info.imgsz)
-    write_json(out / "model.json", info.raw | {"precision": "int8", "files": files, "version": version})
+    write_record(out, info.raw | {"precision": "int8"})
     return out
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from hakka import __version__
 from hakka.errors import HakkaError, InvalidInput
+from hakka.texts import visible
 from hakka.verbs import data, loop, models, runs, use, versions
 
 EXAMPLE = "example: hakka run --data photos   (then: hakka up)"
@@ -26,8 +27,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if sys.stdout is not None:  # it may have been closed before we began
             sys.stdout.flush()
     except HakkaError as error:
-        from hakka.data.findings import visible  # here, because it brings numpy along
-
         print("\n".join(map(visible, f"error: {error}".split("\n"))), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:

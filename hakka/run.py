@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 RUN_ID_VARIABLE = "HAKKA_RUN_ID"
 COMMIT_VARIABLE = "HAKKA_COMMIT"  # of the code, where there is no repository around it: in an image
+# Sections of params.yaml that do not decide what a run comes to: how it is spread, what follows it, and the search,
+# whose outcome are variants.
+UNTRACKED = ("scan", "search", "cluster", "monitor")
 
 
 @dataclass(frozen=True)
@@ -85,16 +88,21 @@ def prepare_data(data: str, wanted: str) -> tuple[str, str, str]:
     accepted dataset whose splits it keeps (empty for none).
 
     Raises:
+        InvalidInput: the gate is to protect a slice that the data cannot have, or its ``metadata.csv`` cannot be read.
         InvalidInput, NotFound, Unavailable: as ``hakka.data.pinning.pin`` and ``hakka.data.earlier.find_earlier``.
     """
     from hakka.data.earlier import find_earlier
     from hakka.data.pinning import pin
     from hakka.data.split import SplitParams
+    from hakka.detector.gate import GateParams
+    from hakka.detector.slices import check_metadata_slices
     from hakka.params import read_section
     from hakka.settings import read_settings
 
     settings = read_settings()
     folder, revision = pin(Path(data), wanted, settings.versions)
+    for note in check_metadata_slices(read_section(GateParams, "gate").slices, Path(folder)):
+        print(note, flush=True)
     return folder, revision, find_earlier(settings.accepted, data, revision, read_section(SplitParams, "split"))
 
 
@@ -218,8 +226,9 @@ def track(out: Path, sources: Sources, version: str, origin: Mapping[str, str]) 
         write_json(folder / "run.json", record)
         write_json(folder / "history.json", read_json(history) if history.is_file() else [])
         write_whole(folder / "report.html", render_run(record, out))
-    record["clearml"] = mirror_run(_as_tracked(record, out), read_settings().clearml)
-    _write_cards(record, sources, out)
+        _write_cards(record, sources, folder)
+    record["clearml"] = mirror_run(_as_tracked(record, sources, out), read_settings().clearml)
+    _write_cards(record, sources, out)  # which name the task now
     write_json(out / "run.json", record)
     if version and version == record["metrics"].get("version"):
         _keep(read_settings().registry, version, record)
@@ -244,23 +253,66 @@ def _write_cards(record: Mapping[str, Any], sources: Sources, folder: Path) -> N
         write_whole(folder / f"{name}.html", card.html)
 
 
-def _as_tracked(record: Mapping[str, Any], folder: Path) -> "RunRecord":
+def _as_tracked(record: Mapping[str, Any], sources: Sources, folder: Path) -> "RunRecord":
     """The record in a tracker's words."""
     from hakka.tracking import RunRecord
 
-    origin = {name: record[name] for name in ("data", "data_revision", "run", "version", "decision", "reason")}
+    origin = ("data", "data_revision", "commit", "run", "version", "decision", "reason")
+    metrics, classes = record["metrics"], list(record["metrics"]["per_class"])
     return RunRecord(
         name=record["run"],
-        params={"run": origin, "train": record["training"].get("params", {})},
+        params={
+            "run": {name: record.get(name) for name in origin},
+            "dataset": record["dataset"],
+            **record["params"],
+        },
         history=read_json(folder / "history.json"),
-        metrics={**record["metrics"], "counts": record["counts"]},
+        metrics={**metrics, "speed": record["speed"], "counts": record["counts"]},
+        curves=_read_curves(sources.evaluation / "curves.json"),
+        confusion=metrics.get("confusion", ()),
+        labels=[*classes, "nothing"],
         artifacts={
             "run": folder / "run.json",
             "report": folder / "report.html",
+            **{name: folder / f"{name}.md" for name in CARDS},
             **{name: Path(path) for name, path in record["paths"].items()},
         },
+        model=sources.model,
+        version=metrics.get("version", ""),
+        classes=read_json(sources.model / "model.json")["names"],
         tags=[record["decision"]],
     )
+
+
+def _read_curves(path: Path) -> dict[str, list[tuple[float, float]]]:
+    """Recall and precision of each class that the test images show, as an evaluation wrote them."""
+    rows = read_json(path) if path.is_file() else {}
+    return {
+        name: [(k / (len(row) - 1), precision) for k, precision in enumerate(row)]
+        for name, row in rows.items()
+        if None not in row
+    }
+
+
+def used_params(sources: Sources) -> dict[str, dict[str, Any]]:
+    """The sections of params.yaml that decided what a run came to, with what this run put in the place of theirs.
+
+    Raises:
+        InvalidInput: params.yaml or a step's record cannot be read.
+    """
+    from hakka.detector.variants import read_comparison
+    from hakka.params import read_params
+
+    params = {name: dict(section) for name, section in read_params().items() if name not in UNTRACKED}
+    training, variant = sources.training / "train.json", sources.evaluation / "variant.json"
+    if training.is_file():
+        params["train"].update(read_json(training).get("params", {}))
+    if variant.is_file():
+        params["export"]["precision"] = read_json(variant)["precision"]
+    if comparison := read_comparison(sources.evaluation):
+        compared = [row["settings"] for row in comparison["compared"]]
+        params["variants"].update(settings=compared, latency_budget_ms=comparison["latency_budget_ms"])
+    return params
 
 
 def collect_run(sources: Sources, version: str, origin: Mapping[str, str]) -> dict[str, Any]:
@@ -282,6 +334,7 @@ def collect_run(sources: Sources, version: str, origin: Mapping[str, str]) -> di
         "counts": count_entries(converted),
         "kept_splits": converted.get("kept_splits", ""),
         "validation": summarize_checks(validation),
+        "params": used_params(sources),
         "training": read_json(training) if training.is_file() else {},
         "model": _without(read_json(sources.model / "model.json"), "names"),
         "metrics": read_json(sources.evaluation / "metrics.json"),

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -28,6 +29,7 @@ from hakka.files import read_json, write_json
 
 LOGGER = logging.getLogger(__name__)
 Row = Mapping[str, Any]
+Point = Sequence[float]  # x, y
 
 # Every automatic hook off: the frameworks because the run reports itself, the repository detection because it scans
 # packages and asks updates.clear.ml for new versions, also offline.
@@ -41,6 +43,9 @@ INHERITED = ("TASK_ID", "PROC_MASTER_ID")
 # The server's line in ClearML's configuration, as clearml-init writes it.
 API_SERVER = re.compile(r"""^\s*(?:api\.)?"?api_server"?\s*[:=]\s*"?([^"\s,#]+)""", re.MULTILINE)
 REACH_SECONDS = 3.0
+CONTACT_SECONDS = 10.0
+MODEL = "model"  # name of the artifact
+CURVES = "precision over recall"
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,8 @@ class RunRecord:
 
     ``params``: sections of parameters; ``history``: one mapping of numbers an epoch, ``epoch`` among them or counted
     from 1; ``metrics``: numbers, or mappings of them (a table if its entries are mappings again, as per class);
-    ``artifacts``: files by name.
+    ``curves``: points of recall and precision by class; ``confusion``: rows true, columns detected, with ``labels``;
+    ``artifacts``: files by name; ``model``: the model's folder, with its ``version`` and ``classes``.
     """
 
     name: str
@@ -57,19 +63,25 @@ class RunRecord:
     params: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[Row] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[Point]] = field(default_factory=dict)
+    confusion: Sequence[Sequence[int]] = ()
+    labels: Sequence[str] = ()
     artifacts: Mapping[str, Path] = field(default_factory=dict)
+    model: Path | None = None
+    version: str = ""
+    classes: Sequence[str] = ()
     tags: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The record as JSON values, artifacts as absolute paths."""
+        """The record as JSON values, files as absolute paths."""
         artifacts = {name: str(Path(path).absolute()) for name, path in self.artifacts.items()}
-        return {**asdict(self), "artifacts": artifacts}
+        return {**asdict(self), "artifacts": artifacts, "model": self.model and str(self.model.absolute())}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "RunRecord":
         """The record of ``to_json``."""
         artifacts = {name: Path(path) for name, path in value["artifacts"].items()}
-        return cls(**{**value, "artifacts": artifacts})
+        return cls(**{**value, "artifacts": artifacts, "model": value["model"] and Path(value["model"])})
 
 
 class Tracker(Protocol):
@@ -87,8 +99,17 @@ class Tracker(Protocol):
     def table(self, name: str, rows: Sequence[Sequence[Any]]) -> None:
         """Take a table; the first row is its head."""
 
+    def curve(self, name: str, points: Sequence[Point]) -> None:
+        """Take points of recall and precision, those of a class."""
+
+    def confusion(self, labels: Sequence[str], rows: Sequence[Sequence[int]]) -> None:
+        """Take a confusion matrix: rows true, columns detected."""
+
     def artifact(self, name: str, path: Path) -> None:
         """Take a file."""
+
+    def model(self, version: str, folder: Path, classes: Sequence[str]) -> None:
+        """Take the files of a model."""
 
     def close(self) -> None:
         """Finish the run."""
@@ -102,7 +123,10 @@ class MemoryTracker:
         self.scalars: list[tuple[str, str, int, float]] = []
         self.results: dict[str, float] = {}
         self.tables: dict[str, list[list[Any]]] = {}
+        self.curves: dict[str, list[Point]] = {}
+        self.confusions: list[tuple[list[str], list[Sequence[int]]]] = []
         self.artifacts: dict[str, Path] = {}
+        self.models: dict[str, tuple[Path, list[str]]] = {}
         self.closed = False
 
     def params(self, values: Mapping[str, Any]) -> None:
@@ -121,9 +145,21 @@ class MemoryTracker:
         """Keep a table."""
         self.tables[name] = [list(row) for row in rows]
 
+    def curve(self, name: str, points: Sequence[Point]) -> None:
+        """Keep a curve."""
+        self.curves[name] = list(points)
+
+    def confusion(self, labels: Sequence[str], rows: Sequence[Sequence[int]]) -> None:
+        """Keep a matrix."""
+        self.confusions.append((list(labels), list(rows)))
+
     def artifact(self, name: str, path: Path) -> None:
         """Keep a file's path."""
         self.artifacts[name] = path
+
+    def model(self, version: str, folder: Path, classes: Sequence[str]) -> None:
+        """Keep a model's folder."""
+        self.models[version] = (folder, list(classes))
 
     def close(self) -> None:
         """Keep that the run ended."""
@@ -150,6 +186,7 @@ class ClearMLTracker:
         self._log = self.task.get_logger()
         self.id = str(self.task.id)
         self.session = Path(f"{self.task.get_offline_mode_folder()}.zip") if offline else None
+        self.warning: str | None = None
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Set hyperparameters."""
@@ -167,9 +204,38 @@ class ClearMLTracker:
         """Report a table plot."""
         self._log.report_table(name, name, iteration=0, table_plot=[list(row) for row in rows])
 
+    def curve(self, name: str, points: Sequence[Point]) -> None:
+        """Report a line of a plot."""
+        self._log.report_scatter2d(CURVES, name, points, iteration=0, xaxis="recall", yaxis="precision")
+
+    def confusion(self, labels: Sequence[str], rows: Sequence[Sequence[int]]) -> None:
+        """Report a matrix plot, its first class at the top left."""
+        self._log.report_confusion_matrix(
+            "confusion",
+            "boxes",
+            rows,
+            iteration=0,
+            xaxis="detected",
+            yaxis="true",
+            xlabels=list(labels),
+            ylabels=list(labels),
+            yaxis_reversed=True,
+        )
+
     def artifact(self, name: str, path: Path) -> None:
         """Upload a file and wait for it."""
         self.task.upload_artifact(name, path, wait_on_upload=True)
+
+    def model(self, version: str, folder: Path, classes: Sequence[str]) -> None:
+        """Upload a zip of the folder and, online, register it as the task's output model.
+
+        An output model of an offline session would name the session's files by paths that are gone when it is imported
+        (clearml 1133); so the files travel as an artifact, and ``import_session`` registers it.
+        """
+        self.task.set_model_label_enumeration({name: number for number, name in enumerate(classes)})
+        self.task.upload_artifact(MODEL, folder, metadata={"version": version}, wait_on_upload=True)
+        if self.session is None:
+            self.warning = _register_model(self.task)
 
     def close(self) -> None:
         """Close the task."""
@@ -186,6 +252,12 @@ def replay(record: RunRecord, tracker: Tracker) -> None:
     for name, path in record.artifacts.items():
         if path.exists():
             tracker.artifact(name, path)
+    for name, points in record.curves.items():
+        tracker.curve(name, points)
+    if record.confusion:
+        tracker.confusion(record.labels, record.confusion)
+    if record.model and record.model.is_dir():
+        tracker.model(record.version, record.model, record.classes)
     tracker.close()
 
 
@@ -220,12 +292,14 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def mirror_run(record: RunRecord, offline_dir: Path, *, timeout: float = 120.0) -> dict[str, Any]:
+def mirror_run(
+    record: RunRecord, offline_dir: Path, *, timeout: float = 120.0, contact: float = CONTACT_SECONDS
+) -> dict[str, Any]:
     """Mirror a finished run into ClearML: on its server if one is configured, else as ``offline_dir/<name>.zip``.
 
     Gives ``{"task": id | None, "session": path of the zip | None, "mode": "online"|"offline", "warning": str | None}``.
-    A server that cannot be reached, or does not answer in ``timeout`` seconds, leads to an offline session. Never
-    raises: what went wrong is logged as one warning and returned.
+    A server that cannot be reached, does not answer the login within ``contact`` seconds or does not have everything
+    after ``timeout``, leads to an offline session. Never raises: what went wrong is logged as one warning and returned.
     """
     online = _is_configured(os.environ)
     answer: dict[str, Any] = {"task": None, "session": None, "mode": "online" if online else "offline", "warning": None}
@@ -233,19 +307,20 @@ def mirror_run(record: RunRecord, offline_dir: Path, *, timeout: float = 120.0) 
         offline_dir.mkdir(parents=True, exist_ok=True)
         if online:
             away = _find_away(os.environ)
-            answer |= {"warning": away} if away else _try_mirror(record, offline_dir, timeout, offline=False)
+            answer |= {"warning": away} if away else _try_mirror(record, offline_dir, timeout, contact)
         if not answer["task"]:
             reached = answer["warning"]
-            answer |= {"mode": "offline", "warning": None} | _try_mirror(record, offline_dir, timeout, offline=True)
+            answer |= {"mode": "offline", "warning": None} | _try_mirror(record, offline_dir, timeout)
             answer["warning"] = " and ".join(filter(None, (reached, answer["warning"]))) or None
     except Exception as error:  # a mirror must never fail the run that it mirrors
         answer["warning"] = f"ClearML: {type(error).__name__}: {error}"
     if answer["warning"]:
-        LOGGER.warning("run %s is complete, its mirror is not: %s", record.name, answer["warning"])
+        later = "; `hakka track import` uploads it later" if answer["session"] else ""
+        LOGGER.warning("run %s is complete, its mirror is not: %s%s", record.name, answer["warning"], later)
     return answer
 
 
-def import_session(session: Path, *, timeout: float = 600.0) -> str:
+def import_session(session: Path, *, timeout: float = 600.0, contact: float = CONTACT_SECONDS) -> str:
     """Upload an offline session (a zip file of ``mirror_run``) to the configured server; gives the new task's id.
 
     Raises:
@@ -258,13 +333,15 @@ def import_session(session: Path, *, timeout: float = 600.0) -> str:
         raise InvalidInput("no ClearML server is configured: run clearml-init, or set CLEARML_API_HOST and its keys")
     if away := _find_away(os.environ):
         raise Unavailable(f"{session}: {away}")
-    with tempfile.TemporaryDirectory(prefix=".import-", dir=session.parent) as name:
+    with tempfile.TemporaryDirectory(prefix=".import-", dir=session.absolute().parent) as name:
         scratch = Path(name)
-        write_json(scratch / "record.json", {"session": str(session.absolute())})
+        write_json(scratch / "record.json", {"session": str(session.absolute()), "contact": contact})
         failure = _run_apart(scratch, _environment(scratch, offline=False), timeout)
         answer = {} if failure else read_json(scratch / "answer.json")
     if not answer.get("task"):
         raise Unavailable(f"{session}: ClearML did not take the session: {failure or 'it gave no task'}")
+    if answer["warning"]:
+        LOGGER.warning("%s is uploaded, but not all of it: %s", session, answer["warning"])
     return str(answer["task"])
 
 
@@ -304,16 +381,19 @@ def _find_away(environ: Mapping[str, str]) -> str:
     return ""
 
 
-def _try_mirror(record: RunRecord, offline_dir: Path, timeout: float, *, offline: bool) -> dict[str, Any]:
-    scratch = Path(tempfile.mkdtemp(dir=offline_dir, prefix=".session."))
+def _try_mirror(record: RunRecord, offline_dir: Path, timeout: float, contact: float | None = None) -> dict[str, Any]:
+    """Mirror to a server that must answer within ``contact`` seconds, or offline without any."""
+    offline = contact is None
+    folder = offline_dir.absolute()  # ClearML runs elsewhere
+    scratch = Path(tempfile.mkdtemp(dir=folder, prefix=".session."))
     try:
-        write_json(scratch / "record.json", {"record": record.to_json(), "offline": offline})
+        write_json(scratch / "record.json", {"record": record.to_json(), "contact": contact})
         failure = _run_apart(scratch, _environment(scratch, offline=offline), timeout)
         if failure:
             return {"warning": f"ClearML {'offline' if offline else 'server'}: {failure}"}
         answer = read_json(scratch / "answer.json")
         if answer["session"]:
-            target = offline_dir / f"{re.sub(r'[^A-Za-z0-9._-]', '_', record.name)}.zip"
+            target = folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', record.name)}.zip"
             os.replace(answer["session"], target)
             answer["session"] = str(target)
         return dict(answer)
@@ -368,19 +448,65 @@ def _end_group(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
+def _log_in(seconds: float) -> None:
+    """Log in to the server; the process ends where it gives no answer in time, as ClearML itself tries for minutes.
+
+    The clock does not count the seconds in which ClearML is imported.
+    """
+    from clearml.backend_api import Session
+
+    def give_up() -> None:
+        print(f"the server did not answer within {seconds:g} s", file=sys.stderr, flush=True)
+        os._exit(1)
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        Session()
+    finally:
+        timer.cancel()
+
+
+def _register_model(task: Any) -> str | None:
+    """Make the artifact with the model's files the output model of a task on a server; gives what went wrong.
+
+    It never raises, because the files are there already, and so is all else of the run.
+    """
+    from clearml import OutputModel
+
+    try:
+        artifact = task.artifacts[MODEL]
+        name = f"{task.get_project_name()} {artifact.metadata['version']}"
+        model = OutputModel(task=task, name=name, label_enumeration=task.get_labels_enumeration())
+        model.update_weights(register_uri=artifact.url, update_comment=False, is_package=True)
+    except Exception as error:
+        return f"the model is an artifact, but no output model: {type(error).__name__}: {error}"
+    return None
+
+
 def main(arguments: Sequence[str]) -> None:
     """Mirror the record, or import the session, of the first file and write the answer as the second."""
     source, target = (Path(argument) for argument in arguments)
     request = read_json(source)
+    if request["contact"] is not None:
+        _log_in(request["contact"])
     if "session" in request:
         from clearml import Task
 
-        write_json(target, {"task": Task.import_offline_session(request["session"])})
+        imported = Task.import_offline_session(request["session"])
+        warning = None
+        if imported and MODEL in (task := Task.get_task(imported)).artifacts:
+            task.mark_started(force=True)  # the import has completed it
+            warning = _register_model(task)
+            task.mark_completed()
+        write_json(target, {"task": imported, "warning": warning})
         return
     record = RunRecord.from_json(request["record"])
-    tracker = ClearMLTracker(record.name, record.project, record.tags, offline=request["offline"])
+    tracker = ClearMLTracker(record.name, record.project, record.tags, offline=request["contact"] is None)
     replay(record, tracker)
-    write_json(target, {"task": tracker.id, "session": str(tracker.session) if tracker.session else None})
+    session = str(tracker.session) if tracker.session else None
+    write_json(target, {"task": tracker.id, "session": session, "warning": tracker.warning})
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from typing import Any
 
 import yaml
 
-from hakka.data.findings import short
 from hakka.detector.search import check_plan
 from hakka.detector.train import TrainParams
 from hakka.detector.variants import VariantParams
@@ -24,6 +23,7 @@ from hakka.errors import InvalidInput, Unavailable
 from hakka.params import read_section
 from hakka.run import new_run_id
 from hakka.strict_yaml import RepeatedKey, load_yaml
+from hakka.texts import short
 from pipelines.cluster import ClusterParams, check_device
 from pipelines.compiling import compile_training, read_parameters
 

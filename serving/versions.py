@@ -10,8 +10,7 @@ from pathlib import Path
 
 from hakka.detector.inference import Plan
 from hakka.detector.runtime import Detector, load_detector
-from hakka.errors import HakkaError, Tampered
-from hakka.registry.versions import VERSION
+from hakka.errors import HakkaError
 from serving.priority import LOADING, WORKING, step_back
 
 logger = logging.getLogger("hakka.serving")
@@ -45,11 +44,9 @@ class _Refused:
 def load_version(path: Path, plan: Plan) -> Loaded:
     """Load a model folder and let it answer once, so that the first caller does not pay for the warm-up.
 
-    Raises as ``load_detector`` does, and Tampered if a registered version's folder holds another one.
+    Raises as ``load_detector`` does.
     """
     detector = load_detector(path, plan)
-    if VERSION.fullmatch(path.name) and path.name != detector.info.version:
-        raise Tampered(f"{path}: a version's folder must hold that version, it holds {detector.info.version}")
     detector.warm_up()
     return Loaded(path, detector)
 

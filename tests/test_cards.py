@@ -101,3 +101,10 @@ def test_variants_of_several_machines_say_where_each_was_measured_and_why_none_w
     ]
     card = model_card({"variants": {"compared": rows, "refusal": "on two machines", "latency_budget_ms": 7.0}}).markdown
     assert "| a | 0.500 | 0.300 | 9.5 | – | a laptop |\n| b | 0.500 | 0.300 | 9.5 | – | a server |\n\non two" in card
+
+
+def test_the_gate_lists_the_protected_slices_that_it_judged_and_those_that_it_could_not():
+    judged = {"dark": {"boxes": 60, "low": -0.1, "high": 0.2, "passed": True}}
+    numbers = {"slice_boxes": 50, "slices": judged, "small_slices": {"small boxes": 2}}
+    card = model_card({"decision": "keep", "reason": "why", "numbers": numbers}).markdown
+    assert "| dark | 60 | -0.100 | 0.200 | yes |\n| small boxes | 2 | – | – | too few boxes |" in card

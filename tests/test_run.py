@@ -1,8 +1,11 @@
 """The run record: figures, the summary, and the page, from what the steps leave behind."""
 
+import io
 import json
 import math
+import os
 import re
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 from hakka.data.convert import convert
 from hakka.data.sample import write_sample
 from hakka.errors import InvalidInput
+from hakka.params import read_params
 from hakka.run import Sources, collect_run, figures, lineage, new_run_id, track
 from hakka.run_page import render_run, summarize_run
 
@@ -108,7 +112,7 @@ def test_splits_that_an_earlier_dataset_gave_are_told(sources, tmp_path):
 
 
 def test_variants_are_a_line_each_in_the_summary_and_a_table_on_the_page(sources, tmp_path):
-    row = {"map50_95": 0.25, "within_budget": True}
+    row = {"map50_95": 0.25, "within_budget": True, "settings": {}}
     compared = [
         {"title": "<b>", "map50": 0.5, "ms": 4.06, "chosen": True, **row},
         {"title": "imgsz=64", "map50": 0.4, "ms": 12.0, "chosen": False, **row},
@@ -127,7 +131,7 @@ def test_variants_are_a_line_each_in_the_summary_and_a_table_on_the_page(sources
 
 
 def test_variants_of_several_machines_have_their_figures_in_a_column_and_the_machines_in_another(sources, tmp_path):
-    row = {"map50": 0.5, "map50_95": 0.25, "within_budget": True}
+    row = {"map50": 0.5, "map50_95": 0.25, "within_budget": True, "settings": {}}
     compared = [
         {"title": "first", "ms": 4.06, "chosen": True, "where": "CPU <A>, 2 cores", **row},
         {"title": "second", "ms": 112.4, "chosen": False, "where": "CPU B, 16 cores", **row},
@@ -170,6 +174,52 @@ def test_a_run_whose_model_is_promoted_is_written_down_also_where_the_registry_i
     assert json.loads((tmp_path / "record" / "run.json").read_text()) == record
     assert record["clearml"]["task"] == "t1"
     assert "run run-1 is complete, the registry did not take its record: " in caplog.text
+
+
+def test_clearml_gets_the_model_the_cards_the_plots_and_every_section_that_decided_something(
+    sources, tmp_path, monkeypatch
+):
+    more = {
+        "training/train.json": {"epochs": 3, "params": {"epochs": 3, "imgsz": 64}},
+        "training/history.json": [{"epoch": 1, "val/map50": 0.5}],
+        "model/model.bin": "weights",
+        "evaluation/metrics.json": {
+            **{"version": "0123456789ab", "map50": 0.5, "map50_95": 0.25},
+            **{"per_class": {"apple": {"ap50": 0.5}}, "confusion": [[3, 1], [2, 0]]},
+        },
+        "evaluation/curves.json": {"apple": [1.0, 0.5, 0.0], "pear": [None, None, None]},
+        "evaluation/variant.json": {"title": "", "training": {}, "precision": "int8"},
+    }
+    for name, value in more.items():
+        (tmp_path / name).write_text(json.dumps(value))
+    for name in [name for name in os.environ if name.startswith(("CLEARML_", "TRAINS_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HAKKA_HOME", str(tmp_path / "home"))
+    record = track(tmp_path / "record", sources, "", {**ORIGIN, "commit": "abc"})
+    assert record["clearml"]["warning"] is None
+    with zipfile.ZipFile(record["clearml"]["session"]) as session:
+        kept = {name.rpartition("/")[2]: session.read(name) for name in session.namelist()}
+    task = json.loads(kept["task.json"])
+    sent = {
+        section: {name: item["value"] for name, item in row.items()} for section, row in task["hyperparams"].items()
+    }
+    assert set(sent) == {"run", "dataset", *(set(read_params()) - {"scan", "search", "cluster", "monitor"})}
+    assert (sent["train"]["epochs"], sent["train"]["imgsz"], sent["export"]["precision"]) == ("3", "64", "int8")
+    assert (sent["run"]["data_revision"], sent["run"]["commit"], sent["dataset"]["digest"]) == ("r1", "abc", "d")
+    assert sent["gate"]["margin"] == str(read_params()["gate"]["margin"])
+    for card in ("model-card.md", "dataset-card.md"):
+        assert kept[card].decode().startswith("# ")
+    with zipfile.ZipFile(io.BytesIO(kept["model.zip"])) as model:
+        assert sorted(model.namelist()) == ["model.bin", "model.json"]
+    events = [event for line in kept["metrics.jsonl"].splitlines() for event in json.loads(line)]
+    plots = {
+        (event["metric"], event["variant"]): json.loads(event["plot_str"]) for event in events if "plot_str" in event
+    }
+    curve, matrix = (plots[name]["data"][0] for name in (("precision over recall", "apple"), ("confusion", "boxes")))
+    assert (curve["x"], curve["y"]) == ([0.0, 0.5, 1.0], [1.0, 0.5, 0.0])
+    assert (matrix["x"], matrix["z"]) == (["apple", "nothing"], [[3, 1], [2, 0]])
+    assert ("precision over recall", "pear") not in plots, "no test photo shows it"
 
 
 def test_a_local_run_is_known_by_its_own_id(monkeypatch):

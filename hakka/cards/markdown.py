@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hakka.data.findings import visible
 from hakka.data.page import page
+from hakka.texts import visible
 
 LONGEST = 300  # letters of a text that are shown
 SENTENCES = 20

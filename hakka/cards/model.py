@@ -39,16 +39,24 @@ def model_card(record: Record) -> Card:
 
 
 def version_card(version: Record, run: Record) -> Card:
-    """The card of a registered version, from its record and that of the run that made it, which may be empty."""
+    """The card of a registered version, from its record and that of the run that made it, which may be empty.
+
+    What both say is taken from the version, whose record has a digest.
+    """
     known = {
         "data": _part(version, "data").get("source"),
         "data_revision": _part(version, "data").get("revision"),
-        "dataset": {"digest": _part(version, "data").get("digest")},
+        "dataset": {**_part(run, "dataset"), "digest": _part(version, "data").get("digest")},
         "commit": _part(version, "code").get("commit"),
         "run": version.get("kfp_run"),
-        "metrics": {**_part(version, "thresholds"), **_part(version, "metrics"), "version": version.get("version")},
+        "metrics": {
+            **_part(version, "thresholds"),
+            **_part(run, "metrics"),
+            **_part(version, "metrics"),
+            "version": version.get("version"),
+        },
     }
-    return model_card({**known, **run, "model": version, "version": version.get("version")})
+    return model_card({**run, **known, "model": version, "version": version.get("version")})
 
 
 def _part(record: Record, name: str) -> Record:
@@ -183,6 +191,7 @@ def _gate(record: Record) -> list[str]:
         (name, row.get("boxes"), row.get("low"), row.get("high"), row.get("passed"))
         for name, row in _part(numbers, "slices").items()
     ]
+    judged += [(name, boxes, None, None, "too few boxes") for name, boxes in _part(numbers, "small_slices").items()]
     return [
         facts({"Decision": record.get("decision"), "Reason": record.get("reason"), **figures}),
         table(("protected slice", "boxes", "difference from", "to", "passed"), judged),

@@ -10,15 +10,16 @@ import numpy as np
 import yaml
 
 from hakka.boxes import Array
-from hakka.data.findings import Finding, Kind, is_text, short
+from hakka.data.findings import Finding, Kind
 from hakka.data.formats.annotations import Annotations, SourceImage
 from hakka.data.name_advice import Adviser
 from hakka.errors import InvalidInput
 from hakka.strict_yaml import RepeatedKey, load_yaml
+from hakka.texts import counted, is_text, short
 
 CLASSES_FILE = "classes.yaml"
 MOST_BYTES = 256 * 1024  # about 10,000 names; the YAML parser needs two seconds for so many
-_KEYS = ("classes", "drop", "unmapped")
+_KEYS = ("classes", "drop", "unmapped", "attribute")
 _SHOWN = 5  # names in a note about many
 _DROPPED = ""  # no class has this name
 
@@ -28,7 +29,8 @@ class ClassMap:
     """What ``classes.yaml`` says. ``aliases`` holds every name that is written there, the canonical ones too.
 
     ``names`` are the canonical names in the file's order, ``drop`` the names whose boxes are left out, ``unmapped``
-    what happens to a class that the file does not know. ``file`` is for messages.
+    what happens to a class that the file does not know, ``attribute`` that of VIA regions which is their class (None:
+    the reader chooses). ``file`` is for messages.
     """
 
     file: str
@@ -36,6 +38,7 @@ class ClassMap:
     aliases: Mapping[str, str]
     drop: frozenset[str] = frozenset()
     unmapped: Literal["keep", "refuse"] = "keep"
+    attribute: str | None = None
 
 
 def find_class_map(source: Path) -> Path | None:
@@ -65,21 +68,25 @@ def read_class_map(path: Path) -> ClassMap:
     for name in drop:
         if name in aliases:
             raise InvalidInput(f"{path}: {short(name)} is dropped and also a name of {short(aliases[name])}")
-    if not aliases and not drop:
+    attribute = content.get("attribute")
+    if attribute is not None:
+        _texts([attribute], f"{path}: attribute")
+    if not aliases and not drop and (attribute is None or unmapped == "refuse"):
         raise InvalidInput(f"{path}: names no class: needs classes or drop")
-    return ClassMap(str(path), tuple(classes), aliases, frozenset(drop), unmapped)
+    return ClassMap(str(path), tuple(classes), aliases, frozenset(drop), unmapped, attribute)
 
 
 def apply_class_map(annotations: Annotations, class_map: ClassMap | None) -> Annotations:
     """The annotations under canonical class names, in the map's order, then the unmapped ones in the source's order.
 
     Boxes of dropped (and, if the map says so, of unmapped) classes become findings; whatever was guessed, kept as it
-    was or looks like a typo is said in a note. Without a map the names stay as they are and only the notes are added.
+    was or is no ingredient is said in a note. Without a map, or with one that names no class, the names stay as they
+    are and only the notes are added.
     """
-    if class_map is None:
-        notes = Adviser(annotations.names).notes()
-        return replace(annotations, findings=annotations.findings + tuple(_note(text) for text in notes))
-    matcher = _Matcher(annotations.names, class_map)
+    if class_map is None or not (class_map.aliases or class_map.drop):
+        advice = Adviser(annotations.names).notes(_count_boxes(annotations))
+        return replace(annotations, findings=annotations.findings + tuple(map(_note, advice)))
+    matcher = _Matcher(annotations.names, class_map, _count_boxes(annotations))
     targets, reasons = matcher.match()
     chosen = set(targets.values())
     names = [name for name in class_map.names if name in chosen]
@@ -87,9 +94,16 @@ def apply_class_map(annotations: Annotations, class_map: ClassMap | None) -> Ann
     places = {name: i for i, name in enumerate(names)}
     table = np.array([places.get(targets[name], -1) for name in annotations.names], dtype=np.intp)
     images, left_out = _relabel(annotations, table, reasons, Path(class_map.file).name)
-    notes = [*matcher.notes, *Adviser([name for name in class_map.names if name in chosen]).notes()]
-    findings = (*annotations.findings, *(_note(text) for text in notes), *left_out)
-    return replace(annotations, names=tuple(names), images=images, findings=findings)
+    result = replace(annotations, names=tuple(names), images=images)
+    advice = Adviser([name for name in class_map.names if name in chosen]).notes(_count_boxes(result))
+    notes = map(_note, (*matcher.notes, *advice))
+    return replace(result, findings=(*annotations.findings, *notes, *left_out))
+
+
+def _count_boxes(annotations: Annotations) -> dict[str, int]:
+    """Class name → boxes."""
+    labels = np.concatenate([np.zeros((0, 5)), *(image.boxes for image in annotations.images)])[:, 0].astype(np.intp)
+    return dict(zip(annotations.names, np.bincount(labels, minlength=len(annotations.names)).tolist(), strict=True))
 
 
 def _note(text: str) -> Finding:
@@ -99,8 +113,9 @@ def _note(text: str) -> Finding:
 class _Matcher:
     """Which class of the source is which class of the map, and what there is to say about it."""
 
-    def __init__(self, names: Sequence[str], class_map: ClassMap) -> None:
+    def __init__(self, names: Sequence[str], class_map: ClassMap, boxes: Mapping[str, int]) -> None:
         self.names = names
+        self.boxes = boxes
         self.map = class_map
         self.notes: list[str] = []
         self.exact = {**class_map.aliases, **dict.fromkeys(class_map.drop, _DROPPED)}
@@ -113,6 +128,7 @@ class _Matcher:
         """Source name → target name ("" for a class whose boxes are left out), and the reasons for those refused."""
         targets: dict[str, str] = {}
         reasons: dict[str, str] = {}
+        unmapped: list[str] = []
         for name in self.names:
             target = self.exact.get(name)
             if target is None:
@@ -121,8 +137,9 @@ class _Matcher:
                 target = _DROPPED if self.map.unmapped == "refuse" else name
                 if target == _DROPPED:
                     reasons[name] = f"the class {short(name)} is not in {Path(self.map.file).name}"
-                self.notes.append(self._unmapped_note(name))
+                unmapped.append(name)
             targets[name] = target
+        self._note_unmapped(unmapped)
         self._note_unused()
         return targets, reasons
 
@@ -146,14 +163,22 @@ class _Matcher:
         )
         return target
 
-    def _unmapped_note(self, name: str) -> str:
-        does = "its boxes are refused" if self.map.unmapped == "refuse" else "it is kept as it is"
-        found = sorted(short(target) if target else "drop" for target in self.similar.get(normalise(name), ()))
-        if len(found) > 1:
-            return f"the class {short(name)} could mean {' or '.join(found)}: {does}"
-        nearest = self.adviser.nearest(name)
-        hint = f"; nearest: {short(nearest)}" if nearest else ""
-        return f"the class {short(name)} is not in {Path(self.map.file).name}: {does}{hint}"
+    def _note_unmapped(self, names: Sequence[str]) -> None:
+        """Say which classes the file does not know, and of those that could mean two of its names, which."""
+        if not names:
+            return
+        one = len(names) == 1
+        does = f"{'is' if one else 'are'} kept as {'it is' if one else 'they are'}"
+        if self.map.unmapped == "refuse":
+            does = "have their boxes refused" if not one else "has its boxes refused"
+        self.notes.append(
+            f"{counted(len(names), 'class', 'classes')} not in {Path(self.map.file).name} {does}: "
+            + self.adviser.describe(names, self.boxes)
+        )
+        for name in names:
+            found = sorted(short(target) if target else "drop" for target in self.similar.get(normalise(name), ()))
+            if found:
+                self.notes.append(f"the class {short(name)} could mean {' or '.join(found)}")
 
 
 def _relabel(

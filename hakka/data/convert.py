@@ -12,6 +12,7 @@ from hakka.data.earlier import Earlier, read_earlier
 from hakka.data.entries import make_entries
 from hakka.data.findings import Finding, refuse_image
 from hakka.data.formats import Annotations, SourceImage, read_annotations
+from hakka.data.metadata import metadata_notes, read_metadata
 from hakka.data.place import place_boxes, size_problem
 from hakka.data.report import make_report, render_report
 from hakka.data.scan import Scan, scan_images
@@ -43,8 +44,8 @@ def convert(
     (images looked at, images in all).
 
     Raises:
-        InvalidInput: no annotations, no usable image, an image that the scans lack, ``earlier`` is no dataset or comes
-            with ``keep_source``, or ``out`` is a folder that is not a dataset.
+        InvalidInput: no annotations, no usable image, an image that the scans lack, a ``metadata.csv`` that cannot be
+            read, ``earlier`` is no dataset or comes with ``keep_source``, or ``out`` is a folder that is not a dataset.
         Unavailable: ``out`` cannot be written.
     """
     source, out = Path(source), Path(out)
@@ -53,9 +54,11 @@ def convert(
     if earlier is not None and params.keep_source:
         raise InvalidInput(f"{earlier}: either the splits of an earlier dataset are kept or the source's own, got both")
     before = None if earlier is None else read_earlier(earlier)
-    read = read_annotations(source, format, exclude=out)
     class_file = classes if classes is not None else find_class_map(source)
-    annotations = apply_class_map(read, None if class_file is None else read_class_map(class_file))
+    class_map = None if class_file is None else read_class_map(class_file)
+    read = read_annotations(source, format, exclude=out, attribute=class_map.attribute if class_map else None)
+    annotations = apply_class_map(read, class_map)
+    read_metadata(source)  # one that cannot be read is said before the photos are looked at
     scans = _look(source, annotations, scans, progress)
     return _write(source, out, read, annotations, scans, params, before)
 
@@ -77,7 +80,8 @@ def _write(
         raise InvalidInput(f"{source}: none of {annotations.images_found} images can be converted; the first: {first}")
     placed = place_boxes(usable, scans)
     entries, kept, leaks = make_entries(usable, scans, placed.boxes[:, 0], placed.starts, params, before)
-    findings += [*placed.findings, *([Finding("note", None, None, kept)] if kept else []), *leaks]
+    notes = [*([kept] if kept else []), *metadata_notes(source, (entry.image for entry in entries))]
+    findings += [*placed.findings, *(Finding("note", None, None, note) for note in notes), *leaks]
     labels = {entry.image: placed.boxes[i:j] for entry, (i, j) in zip(entries, pairwise(placed.starts), strict=True)}
     source_of = {"format": annotations.format, "annotations": list(annotations.files)}
     about = {"source": source_of, "split": params.about(), **({"earlier": before.digest} if before else {})}

@@ -18,11 +18,11 @@ import yaml
 
 from hakka.boxes import Array
 from hakka.data.files_out import write_files
-from hakka.data.findings import is_text, short
 from hakka.data.labels import label_texts
 from hakka.data.split import SPLITS
 from hakka.errors import HakkaError, InvalidInput, NotFound, Tampered
 from hakka.files import canonical_json, link_file, read_json, restore_folder, sha256_file, whole_folder
+from hakka.texts import is_text, short
 
 FORMAT = 1
 ROOT_FILE = "root.json"

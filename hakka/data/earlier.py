@@ -14,10 +14,10 @@ from shlex import quote
 from typing import Any
 
 from hakka.data.dataset import DIGEST, ImageEntry, read_about, read_index
-from hakka.data.findings import short
 from hakka.data.split import SPLITS, SplitParams
 from hakka.errors import InvalidInput
 from hakka.files import read_json, sha256_file, whole_folder, write_json
+from hakka.texts import short
 
 _INDEX = "index.jsonl"
 _KEPT = ("dataset.json", _INDEX)

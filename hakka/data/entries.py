@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from hakka.boxes import Array
 from hakka.data.dataset import ImageEntry
 from hakka.data.earlier import Earlier
-from hakka.data.findings import Finding, counted, printable
+from hakka.data.findings import Finding
 from hakka.data.formats.annotations import SourceImage
 from hakka.data.groups import group_scans
 from hakka.data.scan import Scan
 from hakka.data.split import Scene, SplitParams, assign_splits, hold_splits, keep_splits
+from hakka.texts import counted, printable
 
 _MOST_LEAKS = 100  # scenes that are told one by one
 _PLAIN = re.compile(r"[\w()+,=@-](?:[\w.()+,=@ -]{0,48}[\w.()+,=@-])?")  # 50 letters, 200 bytes at most

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from hakka.data.findings import visible
+from hakka.texts import visible
 
 _STYLE = """
 :root{color-scheme:light dark;--text:#1d2a24;--quiet:#5c6b63;--back:#fbfaf6;--card:#fff;--head:#f0ede3;--line:#e3e0d6;
@@ -32,7 +32,8 @@ figcaption{padding:.45rem .7rem;font-size:.87rem;overflow-wrap:anywhere} figcapt
 """
 ROWS = 1000  # a table is cut after so many rows, and says so; the JSON beside the page has them all
 _TABLE_LENGTH = 400_000  # letters of HTML after which a table is cut too, however few rows it has
-_CELL_LENGTH = 300
+_CELL_LENGTH = 4000  # of a table; enough for a sentence about a hundred names
+_TEXT_LENGTH = 300  # anywhere else
 _NUMBER = re.compile(r"–|-?\d[\d.,]*( s)?")  # a dash stands for what is not known, s for seconds
 _PARAGRAPH_LENGTH = 2000
 
@@ -122,14 +123,14 @@ def _reads_as_number(value: Any) -> bool:
 
 
 def _cell(tag: str, value: Any, number: bool) -> str:
-    return f"<{tag}{' class=n' if number else ''}>{_safe(_text(value))}</{tag}>"
+    return f"<{tag}{' class=n' if number else ''}>{_safe(_text(value), _CELL_LENGTH)}</{tag}>"
 
 
 def _text(value: Any) -> str:
     return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def _safe(text: str, most: int | None = _CELL_LENGTH) -> str:
+def _safe(text: str, most: int | None = _TEXT_LENGTH) -> str:
     """Text as HTML that shows it, cut to a length that a person reads."""
     if most is not None and len(text) > most:
         text = text[: most - 1] + "…"

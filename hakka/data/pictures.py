@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from hakka.boxes import Array, cxcywh_to_xyxy
-from hakka.data.findings import visible
 from hakka.drawing import draw_detections
+from hakka.texts import visible
 
 MOST_PIXELS = 64_000_000  # a larger image would keep the report waiting for seconds
 _MOST_BOXES = 60  # drawn on one picture, the largest first; more than that hide the photo

@@ -17,9 +17,9 @@ from PIL import Image
 from hakka.boxes import Array
 from hakka.cores import usable_cores
 from hakka.data.decode import Picture, Unusable, decode, one_at_a_time, strict_decoding
-from hakka.data.findings import printable
 from hakka.errors import InvalidInput
 from hakka.files import whole_file
+from hakka.texts import printable
 
 MAX_BYTES = 1 << 29
 LARGE_BYTES = 1 << 26  # files from here on are read one at a time, so that memory stays bounded

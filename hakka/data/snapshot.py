@@ -80,8 +80,10 @@ def _read_workspace(data: Path, known: Mapping[_Inode, str]) -> Snapshot:
 
 
 def _snapshot(name: str, folder: Path, images: Mapping[str, str]) -> Snapshot:
-    class_map = find_class_map(folder)
-    annotations = apply_class_map(read_annotations(folder), read_class_map(class_map) if class_map else None)
+    class_file = find_class_map(folder)
+    class_map = read_class_map(class_file) if class_file else None
+    read = read_annotations(folder, attribute=class_map.attribute if class_map else None)
+    annotations = apply_class_map(read, class_map)
     boxes = {image.image: _image_boxes(image, annotations.names) for image in annotations.images}
     return Snapshot(
         name,

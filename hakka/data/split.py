@@ -68,9 +68,10 @@ def assign_splits(scenes: Iterable[Scene], params: SplitParams) -> dict[str, str
        holding: no rule that looks at all scenes can spread rare classes and never move one.
     2. Where chance left val or test empty, below half or above one and a half times its share (small data), the scenes
        nearest to the cut change sides until it is not.
-    3. A class that train has never seen gets its best placed scene into train; a class with three scenes or more that
-       val or test lack gets its smallest scene there, if train keeps another scene of every class in it and val or test
-       do not grow over their bound.
+    3. Rarest classes first: a class that train has never seen gets its best placed scene into train; a class with three
+       scenes or more that val or test lack gets its smallest scene there, if the split that gives it keeps another
+       scene of every class in it. Where val or test would grow over their bound, scenes that they can spare in the same
+       way make room for it, those nearest to the cut first.
     """
     assignment = _Assignment(sorted(scenes, key=lambda scene: scene.id), params)
     for split in ("test", "val"):
@@ -111,6 +112,7 @@ class _Assignment:
         self.split_of = {
             scene.id: scene.held or _cut(self.position[scene.id], params.test, params.val) for scene in scenes
         }
+        self._seen: Counter[tuple[int, str]] = Counter()  # class and split → scenes; from ``spread_classes`` on
         self._images = dict.fromkeys(SPLITS, 0)
         for scene in scenes:
             self._images[self.split_of[scene.id]] += scene.images
@@ -125,8 +127,11 @@ class _Assignment:
         return self._images[split]
 
     def move(self, scene: Scene, split: str) -> None:
-        self._images[self.split_of[scene.id]] -= scene.images
+        before = self.split_of[scene.id]
+        self._images[before] -= scene.images
         self._images[split] += scene.images
+        self._seen.subtract((label, before) for label in scene.classes)
+        self._seen.update((label, split) for label in scene.classes)
         self.split_of[scene.id] = split
 
     def bounds(self, split: str) -> tuple[float, float]:
@@ -158,11 +163,12 @@ class _Assignment:
         for scene in self.scenes:
             for label in scene.classes:
                 holders.setdefault(label, []).append(scene)
+        self._seen = Counter((label, self.split_of[scene.id]) for scene in self.scenes for label in scene.classes)
         for label in sorted(holders, key=lambda label: (len(holders[label]), label)):
             self._give_to_train(holders[label])
             for split in ("test", "val"):
                 if self.share[split] > 0 and len(holders[label]) >= 3:
-                    self._give(split, holders[label], holders)
+                    self._give(split, label, holders[label])
 
     def _has_every_class_everywhere(self) -> bool:
         found: dict[str, set[int]] = {split: set() for split in SPLITS if self.share.get(split, 1) > 0}
@@ -178,26 +184,39 @@ class _Assignment:
         if spare:
             self.move(max(spare, key=lambda scene: (self.position[scene.id], scene.id)), "train")
 
-    def _give(self, split: str, holders: list[Scene], by_class: dict[int, list[Scene]]) -> None:
-        if any(self.split_of[scene.id] == split for scene in holders):
+    def _give(self, split: str, label: int, holders: list[Scene]) -> None:
+        if self._seen[label, split]:
             return
-        room = self.bounds(split)[1] - self.images(split)
-        movable = [
-            scene
-            for scene in holders
-            if scene.held is None
-            and self.split_of[scene.id] == "train"
-            and scene.images <= room
-            and self._train_can_spare(scene, by_class)
-        ]
-        if movable:
-            self.move(min(movable, key=lambda scene: (scene.images, *self._distance(scene, split))), split)
-
-    def _train_can_spare(self, scene: Scene, by_class: dict[int, list[Scene]]) -> bool:
-        return all(
-            any(other.id != scene.id and self.split_of[other.id] == "train" for other in by_class[label])
-            for label in scene.classes
+        high = self.bounds(split)[1]
+        movable = [scene for scene in holders if scene.images <= high and self._can_spare(scene)]
+        if not movable:
+            return
+        best = min(
+            movable,
+            key=lambda scene: (scene.images, self.split_of[scene.id] != "train", *self._distance(scene, split)),
         )
+        if self._make_room(split, best.images):
+            self.move(best, split)
+
+    def _make_room(self, split: str, images: int) -> bool:
+        """Move scenes that a split can spare to train until so many more images keep it within its bounds."""
+        high = self.bounds(split)[1]
+        leaving: list[Scene] = []
+        while self.images(split) + images > high:
+            spare = [scene for scene in self.free(split) if self._can_spare(scene)]
+            if not spare:
+                for scene in leaving:
+                    self.move(scene, split)
+                return False
+            leaving.append(max(spare, key=lambda scene: (self.position[scene.id], scene.id)))
+            self.move(leaving[-1], "train")
+        return True
+
+    def _can_spare(self, scene: Scene) -> bool:
+        """Whether a scene may leave its split, which then has another scene of every class in it, and enough images."""
+        split = self.split_of[scene.id]
+        enough = split == "train" or self.images(split) - scene.images >= self.bounds(split)[0]
+        return scene.held is None and enough and all(self._seen[label, split] > 1 for label in scene.classes)
 
     def _distance(self, scene: Scene, split: str) -> tuple[float, str]:
         start, end = self.starts[split], self.starts[split] + self.share[split]

@@ -12,12 +12,12 @@ from filelock import FileLock
 
 from hakka.data.dvc import Cache, add_remote, find_root, link_object, make_folders, read_config, run_dvc, set_up
 from hakka.data.dvcfile import Record, parse_listing, parse_record, record_path
-from hakka.data.findings import printable, short
 from hakka.data.fingerprint import fingerprint
 from hakka.data.git import find_commit, find_repository, list_changes, list_tags, read_files, run_git
 from hakka.data.listing import list_source
 from hakka.errors import HakkaError, InvalidInput, NotFound
 from hakka.files import real_path, whole_folder
+from hakka.texts import printable, short
 
 PREFIX = "dvc-"
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from hakka.deploy import patches, status
 from hakka.deploy.patches import Object
+from hakka.detector.modelfile import VERSION
 from hakka.errors import HakkaError, InvalidInput, NotFound, Unavailable
-from hakka.registry.versions import VERSION
 
 NAME = "hakka"
 NAMESPACE = "hakka"

@@ -6,8 +6,8 @@ import time
 import urllib.request
 from urllib.error import HTTPError
 
+from hakka.detector.modelfile import VERSION
 from hakka.errors import InvalidInput, Unavailable
-from hakka.registry.versions import VERSION
 from hakka.settings import read_settings
 
 MODEL = "hakka"

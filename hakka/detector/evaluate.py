@@ -15,7 +15,6 @@ from hakka import registry
 from hakka.boxes import Array, cxcywh_to_xyxy
 from hakka.cores import usable_cores
 from hakka.data.dataset import Dataset, ImageEntry, load_dataset
-from hakka.data.findings import short
 from hakka.detector.curves import best_thresholds, calibration, confusion, precision_curves
 from hakka.detector.decode import Photo, decode_photo
 from hakka.detector.engine import openvino_core
@@ -34,6 +33,7 @@ from hakka.detector.runtime import Detections, Detector, brightness_and_blur, lo
 from hakka.detector.slices import Slice, find_slices, measure_slices
 from hakka.errors import InvalidInput
 from hakka.files import read_json, write_json, write_whole
+from hakka.texts import short
 
 LEAST_CONFIDENCE = 0.001  # average precision needs the unsure detections too
 CALIBRATED_FROM = 0.05  # below lies the noise that average precision asks for and nobody is shown

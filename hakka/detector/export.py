@@ -22,14 +22,14 @@ from hakka.detector.modelfile import (
     DEFAULT_CONFIDENCE,
     DEFAULT_IOU,
     FORMAT,
-    digest_files,
-    model_version,
+    REFERENCE,
+    write_record,
 )
 from hakka.detector.quantize import quantize
 from hakka.detector.runtime import load_detector, photo_features
 from hakka.detector.torch_compat import load_ultralytics
 from hakka.errors import InvalidInput
-from hakka.files import link_file, whole_folder, write_json
+from hakka.files import link_file, whole_folder
 from hakka.monitor.rows import row, write_rows
 from hakka.params import read_section
 from hakka.settings import read_settings
@@ -87,7 +87,7 @@ def export(
         if params.precision == "int8":
             record = _quantize_within_budget(record, data, root, folder, params)
         _write_reference(folder, data, root)
-    return record
+        return write_record(folder, record)
 
 
 def _choose_head(
@@ -124,7 +124,7 @@ def _quantize_within_budget(
         for name in ("model.onnx", "weights.safetensors"):
             link_file(folder / name, other / name)
         quantize(folder / "model.xml", other / "model.xml", images, record["imgsz"], record["stride"])
-        quantized = _write_record(other, record)
+        quantized = write_record(other, record)
         full, low = (measure_map50(load_detector(path), data, "val", root) for path in (folder, other))
         taken = full - low <= params.int8_budget
         measured = {"val_map50_fp32": round(full, 6), "val_map50_int8": round(low, 6), "budget": params.int8_budget}
@@ -133,10 +133,10 @@ def _quantize_within_budget(
         )
         if not taken:
             LOGGER.warning("int8 costs %.3f mAP50, more than its budget of %.3f", full - low, params.int8_budget)
-            return _write_record(folder, record | {"int8": measured})
+            return write_record(folder, record | {"int8": measured})
         for name in ("model.xml", "model.bin"):
             (other / name).replace(folder / name)
-        return _write_record(folder, quantized | {"precision": "int8", "int8": measured})
+        return write_record(folder, quantized | {"precision": "int8", "int8": measured})
 
 
 def _write_model(
@@ -158,16 +158,7 @@ def _write_model(
         "data": {"digest": data.digest},
         "code": {"version": __version__},
     }
-    return _write_record(folder, record)
-
-
-def _write_record(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
-    """Write ``model.json``: the record with the digests of the folder's files and the version that they make."""
-    files = digest_files(folder)
-    version = model_version(files, tuple(record["names"]), record["imgsz"])
-    record = record | {"files": files, "version": version}
-    write_json(folder / "model.json", record)
-    return record
+    return write_record(folder, record)
 
 
 def _has_nms_free_head(checkpoint: Checkpoint) -> bool:
@@ -190,7 +181,7 @@ def _write_reference(folder: Path, data: Dataset, root: Path) -> None:
         )
         for seen in detect_entries(detector, data.split("val") + data.split("test"), root, None)
     ]
-    write_rows(folder / "reference.parquet", rows)
+    write_rows(folder / REFERENCE, rows)
 
 
 def _write_onnx(module: Any, imgsz: int, path: Path, *, nms_free: bool) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from hakka.detector.evaluate import Evaluation, read_evaluation
 from hakka.detector.impact import recipe_impact
 from hakka.detector.metrics import Matches, resampled_map50
-from hakka.detector.slices import take_slice
+from hakka.detector.slices import Slice, check_names, take_slice
 from hakka.detector.variants import read_comparison
 from hakka.errors import InvalidInput
 from hakka.files import write_json
@@ -58,6 +58,7 @@ class GateParams:
             raise InvalidInput(f"gate.draws must be 100 to {MOST_DRAWS}, got {self.draws}")
         if not isinstance(self.slices, list) or not all(isinstance(name, str) for name in self.slices):
             raise InvalidInput(f"gate.slices must be a list of slice names, got {self.slices!r}")
+        check_names(self.slices)
 
 
 @dataclass(frozen=True)
@@ -95,41 +96,71 @@ def compare(challenger: Evaluation, champion: Evaluation | None, params: GatePar
 
     Without a champion the challenger must reach ``floor``. With one, the lower end of the paired bootstrap interval of
     the difference in mAP50 over the same images must lie above ``-margin``, and on no protected slice below
-    ``-slice_margin``. The champion itself may stay.
+    ``-slice_margin``. The champion itself may stay. Protected slices with fewer than ``slice_boxes`` boxes are not
+    judged: ``numbers`` and the sentence name them with their boxes.
 
     Raises:
-        InvalidInput: the two were evaluated on different test images, or a protected slice does not exist.
+        InvalidInput: the two were evaluated on different test images.
     """
     numbers: dict[str, Any] = {"challenger_map50": challenger.map50, "champion_map50": None}
+    if champion is not None:
+        numbers["champion_map50"] = champion.map50
+        if challenger.images != champion.images:
+            raise InvalidInput("gate: challenger and champion must be evaluated on the same test images, they were not")
+        if challenger.version == champion.version:
+            return Decision(True, f"the challenger is the champion itself, version {champion.version}", numbers)
+    boxes = _count_boxes(challenger, params)
+    limit = max(params.slice_boxes, 1)
+    small = {name: count for name, count in boxes.items() if count < limit}
+    numbers |= {"slice_boxes": limit, "small_slices": small}
     if champion is None:
         numbers["floor"] = params.floor
         passed = challenger.map50 >= params.floor
         verb = "reaches" if passed else "does not reach"
         reason = f"there is no champion yet, and mAP50 {challenger.map50:.3f} {verb} the floor of {params.floor:.3f}"
-        return Decision(passed, reason, numbers)
-    if challenger.images != champion.images:
-        raise InvalidInput("gate: challenger and champion must be evaluated on the same test images, they were not")
-    numbers["champion_map50"] = champion.map50
-    if challenger.version == champion.version:
-        return Decision(True, f"the challenger is the champion itself, version {champion.version}", numbers)
+        return Decision(passed, reason + _tell_small(small, limit), numbers)
     params = correct_for(candidates, params)
     low, high = bootstrap_difference(challenger.matches, champion.matches, params)
     numbers |= {"difference_low": low, "difference_high": high, "margin": params.margin, "draws": params.draws}
     numbers |= {"candidates": candidates, "confidence": params.confidence}
     passed = low > -params.margin  # equal, as on a test set where both find everything, is not better
-    between = f"between {low:+.3f} and {high:+.3f} of the champion's {champion.map50:.3f}"
     reason = (
-        f"mAP50 {challenger.map50:.3f} is {between} with {100 * params.confidence:.3g}% confidence"
-        + (f" for the best of {candidates}, " if candidates > 1 else ", ")
-        + ("which rules out" if passed else "which does not rule out")
-        + (f" a loss of more than {params.margin:.3f}" if params.margin else " that it is worse")
+        f"mAP50 is {challenger.map50:.3f}, the champion's {champion.map50:.3f}: {_tell_difference(low, high)} "
+        f"({100 * params.confidence:.3g} % of resamplings{f', as the best of {candidates}' if candidates > 1 else ''})"
     )
-    judged = _judge_slices(challenger, champion, params)
+    if params.margin and low <= 0:
+        reason += f", {'within' if passed else 'which is not within'} the margin of {params.margin:.3f}"
+    elif not passed and high >= 0:
+        reason += ", which is not better beyond chance"
+    judged = _judge_slices(challenger, champion, params, {name: boxes[name] for name in boxes if name not in small})
     numbers["slices"] = judged
-    lost = [f"{name} ({row['low']:+.3f} to {row['high']:+.3f})" for name, row in judged.items() if not row["passed"]]
+    lost = [name for name, row in judged.items() if not row["passed"]]
     if passed and lost:
-        reason += f"; but on {', '.join(lost)} a loss of more than {params.slice_margin:.3f} is not ruled out"
-    return Decision(passed and not lost, reason, numbers)
+        told = ", ".join(f"{name} ({_tell_difference(judged[name]['low'], judged[name]['high'])})" for name in lost)
+        reason += f"; but not within the {params.slice_margin:.3f} that a protected slice may lose: {told}"
+    return Decision(passed and not lost, reason + _tell_small(small, limit), numbers)
+
+
+def _tell_difference(low: float, high: float) -> str:
+    """An interval of the challenger's mAP50 less the champion's, in words."""
+    if low == high == 0:
+        return "no difference"
+    if low > 0:
+        return f"better by {_amount(low)} to {_amount(high)}"
+    if high < 0:
+        return f"worse by {_amount(high)} to {_amount(low)}"
+    worst = f"{_amount(low)} worse" if low else "equal"
+    return f"from {worst} to " + (f"{_amount(high)} better" if high else "equal")
+
+
+def _amount(difference: float) -> str:
+    return f"{abs(difference):.3f}" if abs(difference) >= 0.0005 else "under 0.001"
+
+
+def _tell_small(small: Mapping[str, int], limit: int) -> str:
+    """The protected slices that cannot be judged, as the end of a sentence; empty where there are none."""
+    named = ", ".join(f"{name} ({boxes})" for name, boxes in small.items())
+    return f"; slices not protected, with fewer than {limit} test boxes: {named}" if small else ""
 
 
 def correct_for(candidates: int, params: GateParams) -> GateParams:
@@ -144,19 +175,22 @@ def correct_for(candidates: int, params: GateParams) -> GateParams:
     return replace(params, confidence=confidence, draws=max(params.draws, min(needed, MOST_DRAWS)))
 
 
-def _judge_slices(challenger: Evaluation, champion: Evaluation, params: GateParams) -> Mapping[str, dict[str, Any]]:
-    """The interval of the difference on each protected slice that is large enough."""
+def _count_boxes(evaluation: Evaluation, params: GateParams) -> dict[str, int]:
+    """The test boxes of each protected slice; a value that no photo's metadata has is one without boxes."""
+    parts = {name: evaluation.slices.get(name, Slice(images=())) for name in params.slices}
+    return {name: int(take_slice(evaluation.matches, part).truth.sum()) for name, part in parts.items()}
+
+
+def _judge_slices(
+    challenger: Evaluation, champion: Evaluation, params: GateParams, boxes: Mapping[str, int]
+) -> dict[str, dict[str, Any]]:
+    """The interval of the difference on each slice that ``boxes`` names, and whether it rules out too large a loss."""
     judged: dict[str, dict[str, Any]] = {}
-    for name in params.slices:
-        if name not in challenger.slices:
-            known = ", ".join(challenger.slices) or "none"
-            raise InvalidInput(f"gate.slices: there is no slice {name!r} in this test set; there are {known}")
+    for name, count in boxes.items():
         part = challenger.slices[name]
         new, old = take_slice(challenger.matches, part), take_slice(champion.matches, part)
-        boxes = int(new.truth.sum())
-        if boxes >= max(params.slice_boxes, 1):
-            low, high = bootstrap_difference(new, old, params)
-            judged[name] = {"boxes": boxes, "low": low, "high": high, "passed": low >= -params.slice_margin}
+        low, high = bootstrap_difference(new, old, params)
+        judged[name] = {"boxes": count, "low": low, "high": high, "passed": low >= -params.slice_margin}
     return judged
 
 

@@ -1,6 +1,5 @@
 """Parts of a test set that a model is measured on by themselves: what is small, dark, blurred, crowded, rare …"""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,16 +8,18 @@ import numpy as np
 
 from hakka.boxes import Array
 from hakka.data.dataset import Dataset, ImageEntry
+from hakka.data.metadata import METADATA, find_rows, read_metadata
 from hakka.detector.metrics import SIZES, Matches, average_precision
 from hakka.errors import InvalidInput
+from hakka.params import nearest
+from hakka.texts import short
 
 DARK = 80.0  # mean grey value (0-255) below which a photo is dark
 BRIGHT = 175.0  # above which it is bright
 BLURRED = 60.0  # variance of the Laplacian, at 256 pixels, below which it is blurred
 CROWDED = 8  # boxes from which it is crowded
 RARE = 30  # training boxes below which a class is rare
-METADATA = "metadata.csv"
-MOST_VALUES = 20  # of a metadata column; one with more is a name or a date, not a slice
+BUILT_IN = ("dark", "bright", "blurred", "crowded", "rare classes", *(f"{name} boxes" for name in SIZES))
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,11 @@ def find_slices(
 ) -> dict[str, Slice]:
     """The slices of a test set by name; one without any image, class or box is left out later, when it is measured.
 
-    ``features`` are each image's ``brightness`` and ``blur``. A file ``metadata.csv`` in ``root`` with a column
-    ``image`` (the name in the data folder) adds a slice ``column=value`` for every value of its other columns.
+    ``features`` are each image's ``brightness`` and ``blur``. A file ``metadata.csv`` in ``root`` adds a slice
+    ``column=value`` for every value of its columns.
 
     Raises:
-        InvalidInput: the metadata file has no column ``image``, or is no text.
+        InvalidInput: the metadata file cannot be read, see ``hakka.data.metadata``.
     """
     bright = np.array([row["brightness"] for row in features])
     blur = np.array([row["blur"] for row in features])
@@ -49,7 +50,7 @@ def find_slices(
         "bright": bright > BRIGHT,
         "blurred": blur < BLURRED,
         "crowded": boxes >= CROWDED,
-        **_metadata_masks(root / METADATA, entries),
+        **_metadata_masks(dataset, entries, root),
     }
     slices = {name: Slice(images=tuple(np.flatnonzero(mask).tolist())) for name, mask in masks.items()}
     counts = np.zeros(len(dataset.names), int)
@@ -59,25 +60,53 @@ def find_slices(
     return slices | {f"{name} boxes": Slice(size=i) for i, name in enumerate(SIZES)}
 
 
-def _metadata_masks(path: Path, entries: Sequence[ImageEntry]) -> dict[str, Array]:
-    if not path.is_file():
+def _metadata_masks(dataset: Dataset, entries: Sequence[ImageEntry], root: Path) -> dict[str, Array]:
+    metadata = read_metadata(root)
+    if metadata is None:
         return {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows = {row["image"]: row for row in reader if row.get("image")}
-            columns = [name for name in reader.fieldnames or () if name and name != "image"]
-            if "image" not in (reader.fieldnames or ()):
-                raise InvalidInput(f"{path}: needs a column 'image', got {', '.join(reader.fieldnames or ['none'])}")
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInput(f"{path}: must be CSV in UTF-8: {error}") from None
+    rows, _ = find_rows(metadata, (entry.image for entry in dataset.entries))
     masks: dict[str, Array] = {}
-    for column in columns:
-        values = [str(rows.get(entry.image, {}).get(column) or "").strip() for entry in entries]
-        distinct = sorted({value for value in values if value})
-        if len(distinct) <= MOST_VALUES:
-            masks |= {f"{column}={value}": np.array([one == value for one in values]) for value in distinct}
+    for column, values in metadata.columns.items():
+        own = [values[rows[entry.image]] if entry.image in rows else "" for entry in entries]
+        options = metadata.ranges.get(column) or sorted({value for value in values if value})
+        masks |= {f"{column}={value}": np.array([one == value for one in own], bool) for value in options}
     return masks
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse names that no test set has a slice of; ``column=value`` is for :func:`check_metadata_slices` to judge.
+
+    Raises:
+        InvalidInput: one of them is neither built in nor a ``column=value``.
+    """
+    for name in names:
+        if name not in BUILT_IN and "=" not in name:
+            rule = "slices are built in or column=value of a metadata.csv"
+            raise InvalidInput(f"gate.slices: {rule}, got {short(name)}; {nearest(name, BUILT_IN)}")
+
+
+def check_metadata_slices(names: Sequence[str], root: Path) -> list[str]:
+    """Look whether the ``metadata.csv`` of a data folder has the columns of slices; a sentence for each value it lacks.
+
+    Raises:
+        InvalidInput: there is no such file or column, the column makes no slices, or the file cannot be read.
+    """
+    metadata = read_metadata(root)
+    notes = []
+    for name in names:
+        column, equals, value = name.partition("=")
+        if not equals:
+            continue
+        if metadata is None:
+            raise InvalidInput(f"gate.slices: {short(name)} needs {root / METADATA}, which is not there")
+        if column in metadata.left_out:
+            raise InvalidInput(f"gate.slices: {short(name)}: the column {metadata.left_out[column]}: {metadata.path}")
+        if column not in metadata.columns:
+            known = nearest(column, tuple(metadata.columns))
+            raise InvalidInput(f"gate.slices: {short(name)} needs a column {short(column)} in {metadata.path}; {known}")
+        if value not in metadata.columns[column]:
+            notes.append(f"gate.slices: {short(name)} will not be judged, no row of {metadata.path} has that value")
+    return notes
 
 
 def take_slice(matches: Matches, part: Slice) -> Matches:

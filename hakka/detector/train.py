@@ -11,7 +11,6 @@ from typing import Any
 
 from hakka.cores import usable_cores
 from hakka.data.dataset import Dataset, load_dataset, materialize
-from hakka.data.findings import short
 from hakka.detector.checkpoint import save_checkpoint
 from hakka.detector.parallel import run_trainer, run_trainers
 from hakka.detector.snapshots import Snapshots
@@ -21,6 +20,7 @@ from hakka.detector.weights import NAME, Start, build_module, check_weights, fin
 from hakka.errors import InvalidInput, Unavailable
 from hakka.files import canonical_json, sha256_file, write_json
 from hakka.settings import read_settings
+from hakka.texts import short
 
 KNOWN_CLASSES_EPOCHS = 6
 NEW_CLASSES_EPOCHS = 60

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from hakka.cards.markdown import escape, join, table
-from hakka.data.findings import is_text, short
 from hakka.detector.export import PRECISIONS, ExportParams
 from hakka.detector.train import TrainParams
 from hakka.errors import InvalidInput
 from hakka.files import link_file, read_json, sha256_file, whole_folder, write_json, write_whole
 from hakka.params import read_section
+from hakka.texts import is_text, short
 
 TRAINED = ("weights", "model", "imgsz", "epochs", "batch", "seed", "learning_rate", "mosaic", "augment")
 SETTINGS = (*TRAINED, "precision")

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import pytest
 from _pytest.outcomes import Failed  # what pytest.fail raises; its public name is not known to type checkers
 
-from hakka.data.findings import printable, short
 from hakka.errors import InvalidInput
 from hakka.quality.limits import Limits
+from hakka.texts import printable, short
 
 SUITE = Path(__file__).resolve().parent
 Problem = tuple[str | None, str] | tuple[str | None, str, str]

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hakka.data.findings import short
 from hakka.errors import InvalidInput
-from hakka.params import PARAMS_FILE, read_params
+from hakka.params import PARAMS_FILE, nearest, read_values
+from hakka.texts import short
 
 SEVERITIES = ("error", "warning", "off")
 
@@ -32,6 +32,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "label_coordinates": {"severity": "error"},
     "label_degenerate": {"severity": "warning", "min_pixels": 2.0},
     "label_duplicates": {"severity": "warning", "iou": 0.95},
+    "boxes_to_learn": {"severity": "error"},
     "class_instances": {"severity": "warning", "min_boxes": 10},
     "class_balance": {"severity": "warning", "max_ratio": 50.0},
     "class_splits": {"severity": "warning", "min_scenes": 3},
@@ -71,15 +72,16 @@ def read_limits(path: Path = PARAMS_FILE, users: Collection[str] = ()) -> Limits
     ``users`` are the names of the user's own checks, which may be listed with whatever thresholds they like.
 
     Raises:
-        InvalidInput: an unknown check or threshold, a severity that is none, or a threshold that is no number from 0.
+        InvalidInput: there is no such section, an unknown check or threshold, a severity that is none, or a threshold
+            that is no number from 0.
     """
-    section = read_params(path).get("quality", {})
+    section = read_values("quality", path)
     values = {check: dict(settings) for check, settings in DEFAULTS.items()}
     values |= {check: {"severity": "error"} for check in users if check not in values}
     for check, settings in section.items():
         place = f"{path}: quality.{check}"
         if check not in values:
-            raise InvalidInput(f"{place} is not a check; known are {', '.join(sorted(values))}")
+            raise InvalidInput(f"{place} is not a check; {nearest(check, values)}")
         if not isinstance(settings, dict):
             raise InvalidInput(f"{place} must be a mapping, got {short(settings)}")
         for key, value in settings.items():
@@ -91,7 +93,7 @@ def read_limits(path: Path = PARAMS_FILE, users: Collection[str] = ()) -> Limits
 
 def _check(place: str, key: str, value: Any, known: Mapping[str, Any] | None) -> None:
     if known is not None and key not in known:
-        raise InvalidInput(f"{place}.{key} is not a threshold; known are {', '.join(sorted(known))}")
+        raise InvalidInput(f"{place}.{key} is not a threshold; {nearest(key, known)}")
     if key == "severity" and value not in SEVERITIES:
         raise InvalidInput(f"{place}.severity must be one of {', '.join(SEVERITIES)}, got {short(value)}")
     if key != "severity" and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):

@@ -10,7 +10,6 @@ import pytest
 from _pytest.outcomes import Failed
 
 from hakka.data.dataset import load_dataset
-from hakka.data.findings import visible
 from hakka.errors import HakkaError, InvalidInput
 from hakka.files import write_json
 from hakka.params import PARAMS_FILE
@@ -34,6 +33,7 @@ from hakka.quality.fixtures import (  # noqa: F401  (fixtures are found here by 
 from hakka.quality.guard import MAX_SECONDS, find_checks, limit_files, time_limit
 from hakka.quality.limits import read_limits
 from hakka.quality.stash import ANSWERS, COLLECTED, DATASET, PLACE, ROOT
+from hakka.texts import visible
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

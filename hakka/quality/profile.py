@@ -12,10 +12,10 @@ import numpy as np
 from hakka.boxes import Array
 from hakka.data.dataset import Dataset, load_dataset
 from hakka.data.earlier import name_data
-from hakka.data.findings import counted, short
 from hakka.data.scan import Scan
 from hakka.errors import InvalidInput
 from hakka.files import read_json, write_whole
+from hakka.texts import counted, short
 
 FORMAT = 1
 PROFILE = "profile.json"

@@ -9,10 +9,10 @@ from typing import Any
 from hakka.boxes import Array
 from hakka.cores import usable_cores
 from hakka.data.dataset import Dataset, ImageEntry
-from hakka.data.findings import counted
 from hakka.data.page import gallery, heading, page, paragraph, table
 from hakka.data.pictures import thumbnail
 from hakka.errors import InvalidInput
+from hakka.texts import counted
 
 SHOWN = 12  # findings of each check that are shown with their images
 _SIDE = 260  # pixels

@@ -4,9 +4,20 @@ from collections import Counter, defaultdict
 
 from hakka.boxes import Array
 from hakka.data.dataset import Dataset
-from hakka.data.findings import counted, short
 from hakka.quality.answers import Judge
 from hakka.quality.limits import Limits
+from hakka.texts import counted, short
+
+
+def test_boxes_to_learn(dataset: Dataset, class_counts: dict[str, Counter[str]], judge: Judge) -> None:
+    """There is something to learn: a class, and boxes in train."""
+    if not dataset.names:
+        judge([(None, "the dataset must have at least one class, got none")])
+    elif not class_counts["train"].total():
+        images = counted(len(dataset.split("train")), "image")
+        judge([(None, f"split train: must have at least one box, got none on {images}")])
+    else:
+        judge([])
 
 
 def test_class_instances(dataset: Dataset, class_counts: dict[str, Counter[str]], limits: Limits, judge: Judge) -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from hakka.boxes import Array, cxcywh_to_xyxy, iou, iou_matrix
 from hakka.data.dataset import Dataset
-from hakka.data.findings import counted
 from hakka.quality.answers import Judge, Problem
 from hakka.quality.limits import Limits
+from hakka.texts import counted
 
 MOST_COMPARED = 2000  # boxes of one image
 ROUNDING = 1e-6  # shares; what eight decimals can leave outside the frame

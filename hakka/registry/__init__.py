@@ -2,15 +2,25 @@
 
 from hakka.registry.channels import CHANNELS, champion, channel_history, find_version, promote, resolve, rollback
 from hakka.registry.runs import keep_run, read_run
-from hakka.registry.versions import list_versions, publish, read_version, register, version_folder
+from hakka.registry.versions import (
+    check_version,
+    list_versions,
+    look_at_versions,
+    publish,
+    read_version,
+    register,
+    version_folder,
+)
 
 __all__ = [
     "CHANNELS",
     "champion",
     "channel_history",
+    "check_version",
     "find_version",
     "keep_run",
     "list_versions",
+    "look_at_versions",
     "promote",
     "publish",
     "read_run",

@@ -12,24 +12,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hakka.detector.modelfile import VERSION
 from hakka.errors import InvalidInput, NotFound
 from hakka.registry.store import Registry, Store, open_store
-from hakka.registry.versions import VERSION, version_folder
+from hakka.registry.versions import check_version, version_folder
 
 CHANNELS = ("champion", "canary")
 _STEP_FILE = re.compile(r"[0-9]{8}\.json")
 
 Step = dict[str, Any]
+Choice = tuple[str, str | None]  # an action and the version that the channel points at after it
 
 
 def champion(registry: Registry) -> str | None:
     """The champion's version, or None while there is none."""
-    steps = channel_history(registry, "champion")
-    return str(steps[-1]["version"]) if steps else None
+    return _current(channel_history(registry, "champion"))
 
 
 def channel_history(registry: Registry, channel: str) -> list[Step]:
-    """What the channel pointed at, oldest first: ``version``, ``action`` (promote, rollback) and ``time``.
+    """What the channel pointed at, oldest first: ``version``, ``action`` and ``time`` (ISO 8601, UTC).
+
+    The actions are promote, rollback (of the champion), and end (of a canary), after which the version is None.
 
     Raises:
         InvalidInput: there is no such channel, or its newest file is not a step.
@@ -48,10 +51,10 @@ def find_version(name: str, registry: Registry) -> str:
     """
     if VERSION.fullmatch(name):
         return name
-    steps = channel_history(registry, name)
-    if not steps:
+    version = _current(channel_history(registry, name))
+    if version is None:
         raise NotFound(f"channel {name!r} of the registry {registry} is empty: promote a version first (hakka run)")
-    return str(steps[-1]["version"])
+    return version
 
 
 def resolve(name: str, registry: Registry) -> Path:
@@ -65,55 +68,73 @@ def resolve(name: str, registry: Registry) -> Path:
     return version_folder(registry, find_version(name, registry))
 
 
-def promote(registry: Registry, version: str, channel: str = "champion") -> None:
+def promote(registry: Registry, version: str, channel: str = "champion") -> bool:
     """Point a channel at a registered version; nothing changes where it points there already.
+
+    A canary that becomes the champion is no canary any more: True if so the canary ended.
 
     Raises:
         InvalidInput: there is no such channel, or ``version`` is malformed.
         NotFound: the version is not registered.
+        Tampered: it is not what was registered.
         Unavailable: the registry cannot be reached.
     """
-    version_folder(registry, version)
-    _step(registry, channel, "promote", lambda steps: None if _points_at(steps, version) else version)
+    check_version(registry, version)
+    _step(registry, channel, lambda steps: None if _current(steps) == version else ("promote", version))
+    if channel != "champion":
+        return False
+    ended = _step(registry, "canary", lambda steps: ("end", None) if _current(steps) == version else None)
+    return ended is not None
 
 
-def rollback(registry: Registry, channel: str = "champion") -> str:
-    """Point a channel at what it pointed at before its last promotion, and return that version.
+def rollback(registry: Registry, channel: str = "champion") -> str | None:
+    """Point the champion at what it pointed at before its last promotion, and give that version.
 
-    Rolled back again, it goes one promotion further.
+    Rolled back again, it goes one promotion further. A canary is a trial, which ends, as on a cluster: None.
 
     Raises:
         InvalidInput: there is no such channel.
-        NotFound: there is nothing before.
+        NotFound: there is nothing before, or no canary.
+        Tampered: the version before is not what was registered.
         Unavailable: the registry cannot be reached.
     """
-
-    def earlier(steps: list[Step]) -> str:
-        stack: list[str] = []
-        for step in steps:
-            if step["action"] == "promote":
-                stack.append(step["version"])
-            elif stack:
-                stack.pop()
-        if len(stack) < 2:
-            raise NotFound(f"channel {channel!r} of the registry {registry} has no earlier version to go back to")
-        return stack[-2]
-
-    return str(_step(registry, channel, "rollback", earlier))
+    choose = _go_back if channel == "champion" else _end
+    step = _step(registry, channel, lambda steps: choose(steps, registry))
+    return step["version"] if step else None
 
 
-def _step(registry: Registry, channel: str, action: str, choose: Callable[[list[Step]], str | None]) -> str | None:
-    """Append the step that ``choose`` makes of the history, or none; anew whenever another writer was quicker."""
+def _go_back(steps: list[Step], registry: Registry) -> Choice:
+    stack: list[str] = []
+    for step in steps:
+        if step["action"] == "promote":
+            stack.append(step["version"])
+        elif stack:
+            stack.pop()
+    if len(stack) < 2:
+        raise NotFound(f"channel 'champion' of the registry {registry} has no earlier version to go back to")
+    check_version(registry, stack[-2])
+    return "rollback", stack[-2]
+
+
+def _end(steps: list[Step], registry: Registry) -> Choice:
+    if _current(steps) is None:
+        raise NotFound(f"channel 'canary' of the registry {registry} is empty already")
+    return "end", None
+
+
+def _step(registry: Registry, channel: str, choose: Callable[[list[Step]], Choice | None]) -> Step | None:
+    """Append the step that ``choose`` makes of the history and give it, or none; anew if another writer was quicker."""
     store = open_store(registry)
     while True:
         number, steps = _history(store, registry, _checked(channel))
-        version = choose(steps)
-        if version is None:
+        choice = choose(steps)
+        if choice is None:
             return None
+        action, version = choice
         step = {"version": version, "action": action, "time": datetime.now(UTC).isoformat(timespec="seconds")}
         content = json.dumps({"version": version, "history": [*steps, step]}, indent=2) + "\n"
         if store.create(f"channels/{channel}/{number + 1:08d}.json", content.encode()):
-            return version
+            return step
 
 
 def _history(store: Store, registry: Registry, channel: str) -> tuple[int, list[Step]]:
@@ -133,16 +154,17 @@ def _history(store: Store, registry: Registry, channel: str) -> tuple[int, list[
 
 
 def _is_step(step: Any) -> bool:
-    return (
-        isinstance(step, dict)
-        and isinstance(step.get("version"), str)
-        and VERSION.fullmatch(step["version"]) is not None
-        and step.get("action") in ("promote", "rollback")
-    )
+    if not isinstance(step, dict) or not isinstance(step.get("time"), str):
+        return False
+    version, action = step.get("version"), step.get("action")
+    if version is None:
+        return action == "end"
+    return isinstance(version, str) and VERSION.fullmatch(version) is not None and action in ("promote", "rollback")
 
 
-def _points_at(steps: list[Step], version: str) -> bool:
-    return bool(steps) and steps[-1]["version"] == version
+def _current(steps: list[Step]) -> str | None:
+    """The version that a channel with these steps points at."""
+    return steps[-1]["version"] if steps else None
 
 
 def _checked(channel: str) -> str:

@@ -4,14 +4,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from hakka.errors import Unavailable
-from hakka.files import link_file, whole_folder
+from hakka.files import whole_folder
 from hakka.objects import open_url, unreachable
 
 Registry = str | Path
+READ_ONLY = 0o444
 
 
 class Store(Protocol):
@@ -48,7 +50,7 @@ def open_store(registry: Registry) -> Store:
 
 
 class LocalStore:
-    """A folder; model files are linked into it where the file system allows, not copied."""
+    """A folder; what lies in it is read-only, and shares no bytes with the files that it was made from."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -75,7 +77,7 @@ class LocalStore:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(scratch, 0o644)
+            os.chmod(scratch, READ_ONLY)
             os.link(scratch, path)
         except FileExistsError:
             return False
@@ -93,8 +95,9 @@ class LocalStore:
         try:
             scratch.chmod(0o755)
             for name, source in files.items():
-                link_file(source, scratch / name)
-            (scratch / record).write_bytes(content)
+                with source.open("rb") as file:
+                    _write(scratch / name, file)
+            _write(scratch / record, BytesIO(content))
             os.rename(scratch, target)
         except OSError:
             if not (target / record).is_file():  # else another writer was first with the same files
@@ -106,6 +109,15 @@ class LocalStore:
         """See ``Store``."""
         path = self._root / folder
         return path if (path / record).is_file() else None
+
+
+def _write(path: Path, content: BinaryIO) -> None:
+    """A new read-only file, on the disk before it is named by a rename of its folder."""
+    with path.open("xb") as file:
+        shutil.copyfileobj(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    path.chmod(READ_ONLY)
 
 
 class RemoteStore:

@@ -1,19 +1,15 @@
 """Versions: ``versions/<version>/`` of the registry holds the model files, ``reference.parquet`` and ``model.json``."""
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hakka.detector.modelfile import read_model_info
-from hakka.errors import InvalidInput, NotFound
+from hakka.detector.modelfile import RECORD, VERSION, check_record, read_model_info, seal
+from hakka.errors import HakkaError, InvalidInput, NotFound, Tampered
 from hakka.files import read_json
 from hakka.registry.store import Registry, open_store
-
-VERSION = re.compile(r"[0-9a-f]{12}")
-RECORD = "model.json"
 
 
 def version_folder(registry: Registry, version: str) -> Path:
@@ -32,14 +28,27 @@ def version_folder(registry: Registry, version: str) -> Path:
     return folder
 
 
+def check_version(registry: Registry, version: str) -> None:
+    """Do nothing if a registered version is, to the byte, what was registered.
+
+    Raises:
+        InvalidInput: ``version`` is not 12 hex digits, or another release of Hakka wrote it.
+        NotFound: it is not registered.
+        Tampered: its record or one of its files was changed, or is missing.
+        Unavailable: the registry cannot be reached.
+    """
+    read_model_info(version_folder(registry, version))
+
+
 def register(model: Path, evaluation: Path, registry: Registry, lineage: Mapping[str, str]) -> str:
     """Put a model folder and its metrics into the registry and return its version.
 
-    The version appears whole, and once: one that is there already stays as it is, whoever comes second.
+    The version appears whole, and once: one that is there already stays as it is, whoever comes second. Its record gets
+    metrics and lineage, and a digest over them too.
 
     Raises:
         NotFound: ``model`` holds no model.
-        Tampered: a model file does not have its digest.
+        Tampered: the record or a file of the model does not have its digest.
         InvalidInput: the evaluation is of another model.
         Unavailable: the registry cannot be reached.
     """
@@ -55,9 +64,8 @@ def register(model: Path, evaluation: Path, registry: Registry, lineage: Mapping
         "kfp_run": lineage.get("run"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    wanted = {*info.raw["files"], "reference.parquet"}
-    files = {path.name: path for path in sorted(model.iterdir()) if path.name in wanted}
-    content = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    files = {name: model / name for name in sorted(info.raw["files"])}
+    content = json.dumps(seal(record), indent=2, ensure_ascii=False) + "\n"
     open_store(registry).add_folder(f"versions/{info.version}", files, RECORD, content.encode())
     return info.version
 
@@ -76,35 +84,54 @@ def list_versions(registry: Registry) -> list[dict[str, Any]]:
 
     Raises:
         InvalidInput: one is not a version's record.
+        Tampered: one was changed.
         Unavailable: the registry cannot be reached.
     """
-    store = open_store(registry)
-    names = [name for name in store.names("versions") if VERSION.fullmatch(name)]
-    contents = {name: store.read(f"versions/{name}/{RECORD}") for name in names}
-    records = [_record(f"{registry}/versions/{name}", content) for name, content in contents.items() if content]
-    return sorted(records, key=lambda record: (record["created"], record["version"]))
+    records, problems = look_at_versions(registry)
+    if problems:
+        raise problems[0]
+    return records
+
+
+def look_at_versions(registry: Registry) -> tuple[list[dict[str, Any]], list[HakkaError]]:
+    """The ``model.json`` of every version that is as it was registered, oldest first, and what is wrong with others.
+
+    Raises:
+        Unavailable: the registry cannot be reached.
+    """
+    records: list[dict[str, Any]] = []
+    problems: list[HakkaError] = []
+    for name in filter(VERSION.fullmatch, open_store(registry).names("versions")):
+        try:
+            records.append(read_version(registry, name))
+        except NotFound:  # its upload is under way
+            continue
+        except (InvalidInput, Tampered) as error:
+            problems.append(error)
+    return sorted(records, key=lambda record: (record["created"], record["version"])), problems
 
 
 def read_version(registry: Registry, version: str) -> dict[str, Any]:
-    """The ``model.json`` of one version, without its files.
+    """The ``model.json`` of one version, without a look at its files.
 
     Raises:
         InvalidInput: it is not a version's record.
+        Tampered: it was changed, or is another version's.
         NotFound: the version is not registered.
         Unavailable: the registry cannot be reached.
     """
     content = open_store(registry).read(f"versions/{version}/{RECORD}")
     if content is None:
         raise NotFound(f"version {version} is not in the registry {registry}")
-    return _record(f"{registry}/versions/{version}", content)
-
-
-def _record(place: str, content: bytes) -> dict[str, Any]:
+    place = f"{registry}/versions/{version}/{RECORD}"
     try:
         record = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{place}/{RECORD}: not valid JSON: {error}") from None
+        raise InvalidInput(f"{place}: not valid JSON: {error}") from None
+    check_record(place, record)
+    if record["version"] != version:
+        raise Tampered(f"{place}: must be the record of version {version}, it is that of {record['version']}")
     kinds = {"version": str, "created": str, "names": list, "metrics": dict, "data": dict}
-    if not isinstance(record, dict) or any(not isinstance(record.get(key), kind) for key, kind in kinds.items()):
-        raise InvalidInput(f"{place}/{RECORD}: not a version's record: it needs {', '.join(kinds)}")
-    return record
+    if any(not isinstance(record.get(key), kind) for key, kind in kinds.items()):
+        raise InvalidInput(f"{place}: not a version's record: it needs {', '.join(kinds)}")
+    return dict(record)

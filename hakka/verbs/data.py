@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from hakka.params import read_section
+from hakka.texts import counted, visible
 from hakka.verbs.shared import Verbs, add_json, add_verb, print_json, progress_line
 
 SHOWN = 10
+_LONGEST = 400  # letters of a finding on the terminal; the report has all
 _DATA_HELP = "folder of the photos (default: the one that the dataset was converted from)"
 
 
@@ -100,7 +102,6 @@ def add_verbs(verbs: Verbs) -> None:
 
 def run_sample(options: argparse.Namespace) -> int:
     """Draw the sample."""
-    from hakka.data.findings import counted
     from hakka.data.sample import SAMPLE_BACKGROUNDS, write_sample
 
     families = tuple(options.backgrounds.split(",")) if options.backgrounds else SAMPLE_BACKGROUNDS
@@ -163,7 +164,6 @@ def _weight(finding: dict[str, Any]) -> tuple[bool, bool, bool]:
 def run_export_data(options: argparse.Namespace) -> int:
     """Write a dataset in another format."""
     from hakka.data.coco_out import export_coco
-    from hakka.data.findings import counted
 
     written = export_coco(options.dataset, options.data, options.out, per_split=options.per_split)
     if options.json:
@@ -195,8 +195,6 @@ def run_validate(options: argparse.Namespace) -> int:
 
 
 def _print_checks(report: dict[str, Any]) -> None:
-    from hakka.data.findings import counted, visible
-
     for check in report["checks"]:
         if not check["passed"]:
             print(f"{check['severity']}: {check['name']}: {counted(len(check['findings']), 'finding')}")
@@ -211,10 +209,9 @@ def _print_checks(report: dict[str, Any]) -> None:
 
 
 def _print_findings(findings: list[dict[str, Any]]) -> None:
-    from hakka.data.findings import visible
-
     for finding in findings[:SHOWN]:
         image, reason = finding.get("image"), finding["reason"]
-        print("  " + visible(reason if not image or image in reason else f"{image}: {reason}"))
+        text = reason if not image or image in reason else f"{image}: {reason}"
+        print("  " + visible(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"))
     if len(findings) > SHOWN:
         print(f"  … and {len(findings) - SHOWN} more")

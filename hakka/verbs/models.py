@@ -1,6 +1,7 @@
 """``hakka train | export | evaluate | models | promote | rollback``."""
 
 import argparse
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from hakka.errors import InvalidInput
 from hakka.params import read_section
 from hakka.settings import Settings, read_settings
-from hakka.verbs.shared import Verbs, add_json, add_verb, find_model, print_json
+from hakka.verbs.shared import Verbs, add_json, add_verb, find_model, print_json, print_rows
 
 CHANNELS = ("champion", "canary")
 
@@ -61,17 +62,27 @@ def add_verbs(verbs: Verbs) -> None:
         verbs,
         "models",
         run_models,
-        "list the registered versions and where they come from, or show the card of one",
+        "list the registered versions and where they come from, or show the card of one, or a channel's history",
         "hakka models --card champion",
     )
-    models.add_argument("--card", metavar="VERSION", help="print the model card of a version, or of champion or canary")
+    what = models.add_mutually_exclusive_group()
+    what.add_argument("--card", metavar="VERSION", help="print the model card of a version, or of champion or canary")
+    what.add_argument(
+        "--history",
+        nargs="?",
+        const="champion",
+        choices=CHANNELS,
+        help="print what the champion, or another channel, pointed at and since when, oldest first",
+    )
     add_json(models)
 
     promote = add_verb(
         verbs, "promote", run_promote, "point a channel at a registered version", "hakka promote 0123456789ab"
     )
     promote.add_argument("version", metavar="VERSION", help="12 hex digits, see `hakka models`")
-    rollback = add_verb(verbs, "rollback", run_rollback, "point a channel at its earlier version", "hakka rollback")
+    rollback = add_verb(
+        verbs, "rollback", run_rollback, "go back to the champion before this one, or end the canary", "hakka rollback"
+    )
     for parser in (promote, rollback):
         parser.add_argument("--channel", default="champion", choices=CHANNELS, help="default: champion")
 
@@ -84,7 +95,6 @@ def _add_dataset(parser: argparse.ArgumentParser) -> None:
 def run_train(options: argparse.Namespace) -> int:
     """Train."""
     import contextlib
-    import sys
 
     from hakka.detector.train import TrainParams, train
 
@@ -127,27 +137,36 @@ def run_evaluate(options: argparse.Namespace) -> int:
 
 
 def run_models(options: argparse.Namespace) -> int:
-    """List the versions, oldest first; the channels are named beside the version that they point at."""
-    from hakka.registry import channel_history, list_versions
+    """List the versions, oldest first; the channels are named beside the version that they point at.
+
+    One that was changed is said on stderr and does not hide the others; the exit code is then 2.
+    """
+    from hakka.registry import channel_history, look_at_versions
 
     if options.card:
         return _show_card(options)
+    if options.history:
+        return _show_history(options)
     settings = read_settings()
     registry = settings.registry
     histories = {channel: channel_history(registry, channel) for channel in CHANNELS}
     channels = {channel: steps[-1]["version"] if steps else None for channel, steps in histories.items()}
-    versions = [_with_run(record, settings) for record in list_versions(registry)]
+    records, problems = look_at_versions(registry)
+    versions = [_with_run(record, settings) for record in records]
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    code = problems[0].exit_code if problems else 0
     if options.json:
         champion = next((record for record in versions if record["version"] == channels["champion"]), None)
         metrics = champion["metrics"] if champion else None
         print_json({"versions": versions, **channels, "metrics": metrics, "registry": str(registry)})
-        return 0
+        return code
     for record in versions:
         marks = ", ".join(channel for channel, version in channels.items() if version == record["version"])
         print(f"{_version_line(record)}  {marks}".rstrip())
-    if not versions:
+    if not versions and not problems:
         print(f"no version in {registry} yet: `hakka run` makes one")
-    return 0
+    return code
 
 
 def _with_run(record: dict[str, Any], settings: Settings) -> dict[str, Any]:
@@ -179,11 +198,12 @@ def _version_line(record: Mapping[str, Any]) -> str:
 
 def _show_card(options: argparse.Namespace) -> int:
     from hakka.cards import version_card
+    from hakka.detector.modelfile import read_model_info
     from hakka.history import run_of_version
-    from hakka.registry import find_version, read_version
+    from hakka.registry import resolve
 
     settings = read_settings()
-    version = read_version(settings.registry, find_version(options.card, settings.registry))
+    version = read_model_info(resolve(options.card, settings.registry)).raw
     card = version_card(version, run_of_version(version, settings.runs, settings.registry))
     if options.json:
         print_json({"version": version["version"], "card": card.markdown})
@@ -192,18 +212,33 @@ def _show_card(options: argparse.Namespace) -> int:
     return 0
 
 
+def _show_history(options: argparse.Namespace) -> int:
+    from hakka.registry import channel_history
+
+    steps = channel_history(read_settings().registry, options.history)
+    if options.json:
+        print_json({"channel": options.history, "steps": steps})
+    elif steps:
+        print_rows([[step["time"], step["action"], step["version"] or "-"] for step in steps])
+    else:
+        print(f"{options.history}: nothing was ever promoted")
+    return 0
+
+
 def run_promote(options: argparse.Namespace) -> int:
     """Promote."""
     from hakka.registry import promote
 
-    promote(read_settings().registry, options.version, options.channel)
+    ended = promote(read_settings().registry, options.version, options.channel)
     print(f"{options.channel}: {options.version}")
+    if ended:
+        print("canary: empty, as its version is the champion now")
     return 0
 
 
 def run_rollback(options: argparse.Namespace) -> int:
-    """Roll back."""
+    """Roll back the champion, or end the canary."""
     from hakka.registry import rollback
 
-    print(f"{options.channel}: {rollback(read_settings().registry, options.channel)}")
+    print(f"{options.channel}: {rollback(read_settings().registry, options.channel) or 'empty'}")
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hakka.settings import read_settings
+from hakka.texts import visible
 
 Verbs = Any  # argparse keeps the type of its subparsers to itself
 Run = Callable[[argparse.Namespace], int]
@@ -38,15 +39,11 @@ def print_json(value: Any) -> None:
 
 def print_line(text: str) -> None:
     """A line on stdout that holds names of foreign origin: what a terminal obeys is written as an escape."""
-    from hakka.data.findings import visible  # here, because it brings numpy along
-
     print(visible(text))
 
 
 def print_rows(rows: Sequence[Sequence[str]], indent: str = "") -> None:
     """Lines of cells on stdout, their columns flush; the cells are shown as by :func:`print_line`."""
-    from hakka.data.findings import visible
-
     shown = [list(map(visible, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     for row in shown:

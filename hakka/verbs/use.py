@@ -230,14 +230,23 @@ def _read_ingredient(text: str) -> tuple[str, float]:
         raise InvalidInput(f"ingredient {text!r}: what follows = must be a confidence from 0 to 1") from None
 
 
+def _find_reference(registry: str | Path) -> Path:
+    """The reference of the champion, which is what was registered to the byte."""
+    from hakka.detector.modelfile import REFERENCE, read_model_info
+    from hakka.registry import resolve
+
+    folder = resolve("champion", registry)
+    read_model_info(folder)
+    return folder / REFERENCE
+
+
 def run_monitor(options: argparse.Namespace) -> int:
     """Watch; exit 1 when the photos or the answers have drifted."""
     from hakka.monitor.columns import DriftParams
     from hakka.monitor.drift import watch
-    from hakka.registry import resolve
 
     settings = read_settings()
-    reference = options.reference or resolve("champion", settings.registry) / "reference.parquet"
+    reference = options.reference or _find_reference(settings.registry)
     log = options.log or settings.predictions
     out = options.out or settings.monitor / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     answer = watch(reference, log, out, read_section(DriftParams, "monitor"))

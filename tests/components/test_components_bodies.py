@@ -3,15 +3,18 @@
 import ast
 import inspect
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from kfp import dsl
 
 import components
 from hakka.data.sample import write_sample
 from hakka.errors import CheckFailed, InvalidInput
 from hakka.images import TRAIN_IMAGE
+from hakka.params import PARAMS_FILE, read_section
 
 EVERY = [getattr(components, name) for name in components.__all__]
 
@@ -82,6 +85,34 @@ def test_prepare_data_names_the_state_of_a_folder_that_is_taken_as_it_lies(data,
     assert (folder, len(first), earlier) == (str(data), 64, "")
     (data / "annotations.json").write_text((data / "annotations.json").read_text() + "\n")
     assert prepare(str(data), "")[1] != first
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (None, r"'place=fridge' needs .*metadata\.csv, which is not there"),
+        ("image;place;\na.jpg;table;\n", ""),
+        ("image;room\na.jpg;table\n", "needs a column 'place' in .*; known are room"),
+        ("photo;place\na.jpg;table\n", "needs a column 'image', got 'photo', 'place'"),
+    ],
+)
+def test_prepare_data_refuses_a_slice_that_the_data_cannot_have(
+    data, home, tmp_path, monkeypatch, capsys, table, words
+):
+    params = yaml.safe_load(PARAMS_FILE.read_text())
+    params["gate"]["slices"] = ["dark", "place=fridge"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    monkeypatch.setattr(read_section, "__defaults__", (tmp_path / "params.yaml",))
+    source = tmp_path / "photos"
+    shutil.copytree(data, source)
+    if table is not None:
+        (source / "metadata.csv").write_text(table)
+    if words:
+        with pytest.raises(InvalidInput, match=words):
+            components.prepare_data.python_func(str(source), "")
+    else:
+        components.prepare_data.python_func(str(source), "")
+        assert "gate.slices: 'place=fridge' will not be judged" in capsys.readouterr().out
 
 
 def test_list_images_names_the_shards_and_every_image_once(data, tmp_path):

@@ -16,6 +16,7 @@ from hakka.data.classes import ClassMap, apply_class_map, find_class_map, read_c
 from hakka.data.convert import convert
 from hakka.data.dataset import load_dataset
 from hakka.data.formats import FORMATS, Annotations, SourceImage, read_annotations
+from hakka.data.name_advice import Adviser
 from hakka.errors import InvalidInput
 
 EPICURE = Path(__file__).resolve().parents[3] / "shared/data/epicure_ingredients"
@@ -37,7 +38,13 @@ def write(folder: Path, text: str | bytes, name: str = "classes.yaml") -> Path:
 def annotations(*names: str, boxes: int = 1) -> Annotations:
     """One image a class, each with ``boxes`` boxes of it."""
     images = tuple(
-        SourceImage(f"{i}.jpg", None, np.array([[i, 1, 2, 3, 4]] * boxes, dtype=float), tuple(range(boxes)), "pixels")
+        SourceImage(
+            f"{i}.jpg",
+            None,
+            np.array([[i, 1, 2, 3, 4]] * boxes, dtype=float).reshape(-1, 5),
+            tuple(range(boxes)),
+            "pixels",
+        )
         for i in range(len(names))
     )
     return Annotations("coco", ("a.json",), names, images, len(images), len(images) * boxes)
@@ -62,8 +69,9 @@ def test_aliases_become_canonical_and_the_order_is_that_of_the_file(tmp_path):
     assert result.names == ("milk", "goat cheese", "egg", "plate")
     assert [int(image.boxes[0, 0]) for image in result.images] == [3, 2, 0, 1, 0, 0]
     assert [finding.reason for finding in result.findings] == [
-        "the class 'plate' is not in classes.yaml: it is kept as it is",
+        "1 class not in classes.yaml is kept as it is: 'plate' (1 box)",
         "no class of this data is called 'hand', as classes.yaml has it",
+        "1 of 3 classes is no ingredient that recipes know: 'goat cheese' (1 box)",
     ]
 
 
@@ -85,7 +93,7 @@ def test_case_spaces_underscores_and_composed_letters_do_not_matter_and_are_said
         "the class 'Goat_Cheese' is taken for 'goat cheese': it differs from a name in classes.yaml only in case, "
         "spaces or underscores"
     )
-    assert len(reasons) == 5  # a note each, and the box of the hand
+    assert len(reasons) == 6  # a note each, one for all that are no ingredient, and the box of the hand
 
 
 def test_yaml_does_not_turn_names_into_something_else(tmp_path):
@@ -98,51 +106,80 @@ def test_yaml_does_not_turn_names_into_something_else(tmp_path):
 def test_a_similar_name_that_could_mean_two_classes_is_taken_for_neither(tmp_path):
     became, reasons = mapped(tmp_path, "classes: {red pepper: [Pepper], black pepper: [PEPPER]}", "pepper", "PEPPER")
     assert became == {"pepper": "pepper", "PEPPER": "black pepper"}
-    assert reasons == ["the class 'pepper' could mean 'black pepper' or 'red pepper': it is kept as it is"]
+    assert reasons == [
+        "1 class not in classes.yaml is kept as it is: 'pepper' (1 box)",
+        "the class 'pepper' could mean 'black pepper' or 'red pepper'",
+    ]
 
 
 @pytest.mark.parametrize(
     ("unmapped", "kept", "does"),
-    [("keep", "spagetti", "it is kept as it is"), ("refuse", None, "its boxes are refused")],
+    [("keep", "spagetti", "are kept as they are"), ("refuse", None, "have their boxes refused")],
 )
-def test_an_unmapped_class_is_kept_or_refused_and_gets_the_nearest_name(tmp_path, unmapped, kept, does):
-    became, reasons = mapped(tmp_path, f"classes: {{egg: []}}\nunmapped: {unmapped}", "egg", "spagetti", "egggg", "egh")
-    assert became == {
-        "egg": "egg",
-        "spagetti": kept,
-        "egggg": "egggg" if kept else None,
-        "egh": "egh" if kept else None,
-    }
+def test_unmapped_classes_are_kept_or_refused_and_listed_with_the_nearest_name(tmp_path, unmapped, kept, does):
+    text = f"classes: {{egg: [], goat cheese: []}}\nunmapped: {unmapped}"
+    names = ("egg", "eggcup", "spagetti", "cured_ goat_cheese")
+    became, reasons = mapped(tmp_path, text, *names)
+    assert became == {"egg": "egg", **{name: name if kept else None for name in names[1:]}}
+    listed = "'spagetti' (1 box; nearest: 'spaghetti'), 'cured_ goat_cheese' (1 box; nearest: 'goat cheese'), "
     notes = [reason for reason in reasons if not reason.startswith("box")]
-    assert notes[0] == f"the class 'spagetti' is not in classes.yaml: {does}; nearest: 'spaghetti'"
-    assert len(notes) == 3
+    assert notes == [f"3 classes not in classes.yaml {does}: {listed}'eggcup' (1 box)"]
 
 
-def test_a_canonical_name_that_looks_like_a_typo_is_said_and_one_that_recipes_do_not_know_is_not(tmp_path):
-    became, reasons = mapped(
-        tmp_path, "classes: {tomat: [tomatoe], plate: [dish], milk: [mik]}", "tomatoe", "dish", "mik"
-    )
-    assert became == {"tomatoe": "tomat", "dish": "plate", "mik": "milk"}
-    assert reasons == ["'tomat' is not an ingredient that recipes know; nearest: 'tomato'"]
+def test_canonical_names_that_are_no_ingredient_are_listed(tmp_path):
+    text = "classes: {tomat: [tomatoe, tom], plate: [dish], milk: [mik]}"
+    became, reasons = mapped(tmp_path, text, "tomatoe", "tom", "dish", "mik")
+    assert became == {"tomatoe": "tomat", "tom": "tomat", "dish": "plate", "mik": "milk"}
+    assert reasons == [
+        "2 of 3 classes are no ingredient that recipes know: 'tomat' (2 boxes; nearest: 'tomato'), 'plate' (1 box)"
+    ]
 
 
-def test_without_a_map_names_stay_and_likely_typos_are_said_once():
-    source = annotations("tomato", "mik", "spagetti", "Tomato", "plate", "cup 1", "cup 2", "widget", "widgett", "eggs")
+def test_without_a_map_names_stay_and_those_that_are_no_ingredient_are_listed_once():
+    source = annotations("tomato", "hand", "bredd", "Tomato", "cup 1", "cup 2", "widget", "widgett", "eggs", boxes=3)
     result = apply_class_map(source, None)
     assert (result.names, result.images) == (source.names, source.images)
+    near = "'bredd' (3 boxes; nearest: 'bread'), 'widgett' (3 boxes; nearest: 'widget')"
+    far = "'hand' (3 boxes), 'cup 1' (3 boxes), 'cup 2' (3 boxes), 'widget' (3 boxes)"
     assert [finding.reason for finding in result.findings] == [
-        "'mik' is not an ingredient that recipes know; nearest: 'milk'",
-        "'spagetti' is not an ingredient that recipes know; nearest: 'spaghetti'",
-        "the class 'Tomato' looks like 'tomato', another class of this data",
-        "the class 'widgett' looks like 'widget', another class of this data",
+        f"6 of 9 classes are no ingredient that recipes know: {near}, {far}",
+        "classes of this data that look like one: 'Tomato' and 'tomato'",
     ]
     assert {finding.kind for finding in result.findings} == {"note"}
 
 
+def test_nothing_is_said_of_ingredients():
+    assert apply_class_map(annotations("tomato", "Bell_Pepper", "jalapeño", "sweet potatoes"), None).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        *(("tamato", "tomato"), ("tometo", "tomato"), ("onian", "onion"), ("carrit", "carrot"), ("garlik", "garlic")),
+        *(("patato", "potato"), ("bredd", "bread"), ("mik", "milk"), ("aple", "apple"), ("Brocolli", "broccoli")),
+        *(("swet_potato", "sweet potato"), ("oil_olive", "olive oil"), ("cured_ feta_cheese", "feta")),
+        *(("hand", None), ("Yumm Thing", None), ("fork", None), ("finger", None), ("dish", None), ("foil", None)),
+        *(
+            ("knife", None),
+            ("cutting board", None),
+            ("dining table", None),
+            ("cup", None),
+            ("tomato", None),
+            ("", None),
+        ),
+    ],
+)
+def test_the_nearest_name_is_what_was_probably_meant(written, meant):
+    assert Adviser([written]).nearest(written) == meant
+
+
 def test_a_hundred_thousand_class_names_are_no_problem():
     names = [f"näme {i:x} of a thing" for i in range(100_000)]
-    result = apply_class_map(annotations(*names, boxes=0), ClassMap("classes.yaml", ("milk",), {"milk": "milk"}))
-    assert len(result.names) == len(names)
+    for class_map in (None, ClassMap("classes.yaml", ("milk",), {"milk": "milk"})):
+        result = apply_class_map(annotations(*names, boxes=0), class_map)
+        assert len(result.names) == len(names)
+        assert len(result.findings) == 1
+        assert len(result.findings[0].reason) < 100_000
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,33 @@ def test_a_file_name_that_leaves_the_source_is_refused(source, tmp_path, name):
     assert report["boxes"]["refused"] == 1
 
 
+@pytest.mark.parametrize("name", ["train2017/b.jpg", "/home/me/b.jpg", "C:\\photos\\b.jpg", "../../photos/b.jpg"])
+def test_an_image_of_another_place_is_found_by_its_name_and_said_once(source, tmp_path, name):
+    for i, file in enumerate("abc"):
+        draw(source / "images" / f"{file}.jpg", i)
+    images = [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": name}, {"id": 3, "file_name": "x/y/c.jpg"}]
+    annotations = [{"image_id": i, "category_id": 10, "bbox": [i, 1, 9, 9]} for i in (1, 2, 3)]
+    report = run(source, tmp_path / "out", coco(images, annotations))
+    assert report["images"] == {"found": 3, "converted": 3, "refused": 0}
+    assert pixels(load_dataset(tmp_path / "out"), "images/b.jpg") == [[2, 1, 11, 10]]
+    said = [item["reason"] for item in report["findings"] if item["reason"].startswith("image 1 of annotations.json: ")]
+    assert len(said) == 1
+    assert said[0].endswith("the image with that name was taken (and 1 more like this)")
+
+
+def test_no_image_is_found_by_its_name_that_another_element_means(source, tmp_path):
+    draw(source / "train" / "1.jpg", 1)
+    for folder in ("test", "train"):  # the photos of test are not here
+        images = [{"id": 1, "file_name": f"{folder}/1.jpg"}, {"id": 2, "file_name": f"{folder}/2.jpg"}]
+        box = {"image_id": 1, "category_id": 10, "bbox": [1, 1, 9, 9 if folder == "train" else 30]}
+        (source / f"{folder}.json").write_text(json.dumps(coco(images, [box])))
+    report = convert(source, tmp_path / "out")
+    assert report["images"] == {"found": 4, "converted": 1, "refused": 3}
+    assert report["boxes"] == {"found": 2, "converted": 1, "clipped": 0, "refused": 1, "dropped": 0}
+    assert pixels(load_dataset(tmp_path / "out"), "train/1.jpg") == [[1, 1, 10, 10]]
+    assert "image 0 of test.json: no such image file: 'test/1.jpg'" in reasons(report)
+
+
 def test_odd_ids_orphans_and_crowds_are_refused_one_by_one(source, tmp_path):
     draw(source / "a.jpg", 1)
     box = [1, 1, 9, 9]

@@ -173,7 +173,9 @@ def test_the_fingerprint_changes_with_the_data_and_only_then(write_coco, tmp_pat
     os.utime(source / "images" / "000.jpg", (1, 1))
     second = fingerprint(source)
     (source / "annotations.json").write_text((source / "annotations.json").read_text() + " ")
-    assert len({first, second, fingerprint(source)}) == 3
+    third = fingerprint(source)
+    (source / "metadata.csv").write_text("image,place\n000.jpg,fridge\n")
+    assert len({first, second, third, fingerprint(source)}) == 4
     with pytest.raises(InvalidInput, match="none there"):
         fingerprint(tmp_path / "gone")
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hakka.data.convert import convert
 from hakka.data.formats import read_annotations
+from hakka.errors import InvalidInput
 
 
 def region(attributes, **shape):
@@ -74,6 +75,9 @@ def test_projects_and_exports_give_the_boxes_around_the_shapes(source, content):
         ({"fruit": "apple"}, "apple"),
         ({"Class": "apple", "colour": "red"}, "apple"),
         ({"ripe": "yes", "category": "apple", "note": ""}, "apple"),
+        ({"type": "fruit", "name": "apple"}, "apple"),
+        ({"quality": "good", "Food ": "apple"}, "apple"),
+        ({"fruit": "apple", "colour": ""}, "apple"),
         ({"kind": {"apple": True}}, "apple"),
         ({"kind": {"apple": True, "pear": False}}, "apple"),
     ],
@@ -90,7 +94,6 @@ def test_the_class_is_the_attribute_that_says_it(source, attributes, name):
         (rect({}), "no class: region_attributes is {}"),
         (rect(None), "no class: region_attributes is None"),
         (rect({"fruit": "apple", "colour": "red"}), "which of the attributes ['colour', 'fruit'] is it"),
-        (rect({"name": "apple", "type": "fruit"}), "which of the attributes ['name', 'type'] is it"),
         (rect({"fruit": ""}), "the attribute 'fruit' is ''"),
         (rect({"fruit": 3}), "the attribute 'fruit' is 3"),
         (rect({"fruit": {"a": True, "b": True}}), "must be ticked, got ['a', 'b']"),
@@ -120,6 +123,37 @@ def test_a_region_that_gives_no_box_is_refused_with_the_reason(source, region, w
     assert word in reasons(annotations)
     assert "region 1 of image 'a.jpg1234' of via.json: " in reasons(annotations)
     assert_adds_up(annotations)
+
+
+def test_the_class_is_the_only_attribute_that_all_regions_have_and_the_others_are_said(source):
+    drawn(source, "a.jpg")
+    regions = [rect({"colour": "red", "fruit": "apple"}), rect({"fruit": "pear"}), rect({"note": "x", "fruit": "fig"})]
+    write_json(source / "via.json", project(entry(regions)))
+    annotations = read_annotations(source)
+    assert [name for name, *_ in boxes(annotations)["a.jpg"]] == ["apple", "pear", "fig"]
+    assert "via.json: the class is the attribute 'fruit'; passed over: ['colour', 'note']" in reasons(annotations)
+
+
+def test_classes_yaml_names_the_attribute_that_is_the_class(source, tmp_path):
+    drawn(source, "a.jpg")
+    regions = [rect({"fruit": "apple", "colour": "red"}), rect({"colour": "green", "fruit": "pear"}), rect({"x": "y"})]
+    write_json(source / "via.json", project(entry(regions)))
+    assert "is it? Say so in classes.yaml, as in `attribute: colour`" in reasons(read_annotations(source))
+    (source / "classes.yaml").write_text("attribute: fruit\n")
+    report = convert(source, tmp_path / "out")
+    assert report["classes"] == {"apple": 1, "pear": 1}
+    assert report["boxes"]["refused"] == 1
+    assert any("none of the attributes ['x'] is 'fruit'" in item["reason"] for item in report["findings"])
+    assert not any("not in classes.yaml" in item["reason"] for item in report["findings"])
+    (source / "classes.yaml").write_text("attribute: fruit\nclasses: {pome: [apple, pear]}\n")
+    assert convert(source, tmp_path / "out")["classes"] == {"pome": 2}
+
+
+def test_an_attribute_for_a_format_that_has_none_is_refused(write_coco, tmp_path):
+    source = write_coco(4)
+    (source / "classes.yaml").write_text("attribute: fruit\n")
+    with pytest.raises(InvalidInput, match="attribute 'fruit': only regions of VIA have attributes, this is COCO JSON"):
+        convert(source, tmp_path / "out")
 
 
 def test_entries_that_are_no_images_are_refused_one_by_one(source):

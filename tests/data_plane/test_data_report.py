@@ -181,6 +181,22 @@ def test_the_same_data_gives_the_same_page(write_coco, tmp_path):
     assert (tmp_path / "a/report.html").read_bytes() == (tmp_path / "b/report.html").read_bytes()
 
 
+def test_the_page_names_every_class_that_is_no_ingredient_and_the_terminal_the_first(write_coco, tmp_path, capsys):
+    source = write_coco(4)
+    content = json.loads((source / "annotations.json").read_text())
+    names = ["hand", "patato", *(f"thing number {i}" for i in range(40))]
+    content["categories"] = [{"id": 10 + i, "name": name} for i, name in enumerate(names)]
+    (source / "annotations.json").write_text(json.dumps(content))
+    assert main(["convert", str(source), "--out", str(tmp_path / "out")]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "no ingredient" in line]
+    assert len(lines) == 1
+    assert len(lines[0]) < 420
+    assert "42 of 42 classes are no ingredient that recipes know: 'patato' (0 boxes; nearest: 'potato')" in lines[0]
+    text = report_page(tmp_path / "out").text
+    assert all(f"'{name}' (" in text for name in names)
+    assert "'hand' (4 boxes)" in text
+
+
 def test_a_page_stays_small_whatever_the_data(source, tmp_path):
     rng = np.random.default_rng(1)
     names = tuple(f"{i}{'&' * 2000}" for i in range(1500))
@@ -204,7 +220,7 @@ def test_a_long_table_is_cut_and_says_how_much_is_missing():
     parsed = Page(page("t", [table(["a", "n"], [[f"row {i}", i] for i in range(2345)])]))
     assert parsed.tags.count("tr") == 1001
     assert "… and 1345 more, see report.json." in parsed.texts
-    assert Page(table(["a"], [["x" * 10_000]])).texts == ["a", "\n", "x" * 299 + "…", "\n"]
+    assert Page(table(["a"], [["x" * 10_000]])).texts == ["a", "\n", "x" * 3999 + "…", "\n"]
 
 
 def test_bars_are_as_long_as_their_numbers():

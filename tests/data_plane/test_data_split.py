@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,6 +58,39 @@ def test_a_rare_class_reaches_every_split_where_it_can():
     several = scenes(200) + scenes(5, classes=(0, 1), start=1000)
     split_of = assign_splits(several, SplitParams())
     assert {split_of[scene.id] for scene in several[200:]} == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_rare_classes_reach_every_split_also_where_it_is_full(seed):
+    rare = {photo: {0} for photo in range(100)}
+    for label in range(1, 7):
+        for photo in range(3):
+            rare[(label * 13 + photo * 31) % 100].add(label)
+    several = [replace(scene, classes=rare[i]) for i, scene in enumerate(scenes(100))]
+    params = SplitParams(seed=seed)
+    split_of = assign_splits(several, params)
+    assert split_of == assign_splits(several[::-1], params)
+    for label in range(7):
+        assert {split_of[scene.id] for scene in several if label in scene.classes} == {"train", "val", "test"}, label
+    for split in ("val", "test"):
+        assert 7.5 <= list(split_of.values()).count(split) <= 22.5
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 9),
+            st.frozensets(st.integers(0, 9), max_size=3),
+            st.sampled_from([None, None, "train", "val", "test"]),
+        ),
+        max_size=40,
+    )
+)
+def test_a_scene_that_is_held_stays(described):
+    several = [Scene(f"{i:016x}", images, classes, held) for i, (images, classes, held) in enumerate(described)]
+    split_of = assign_splits(several, SplitParams())
+    assert all(split_of[scene.id] == scene.held for scene in several if scene.held)
 
 
 def test_a_split_that_is_not_wanted_stays_empty():

@@ -7,8 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from hakka.detector.engine import load_openvino
-from hakka.detector.modelfile import digest_files, model_version
-from hakka.files import write_json
+from hakka.detector.modelfile import FORMAT, write_record
 
 NAMES = ("apple", "banana", "carrot")
 IMGSZ = 64
@@ -41,7 +40,6 @@ def build_onnx_folder(folder: Path, batch: int | str = 1) -> Path:
     onnx.save(model, folder / "model.onnx")
     openvino = load_openvino()
     openvino.save_model(openvino.Core().read_model(folder / "model.onnx"), folder / "model.xml", compress_to_fp16=False)
-    files = digest_files(folder)
-    record = {"format": 1, "version": model_version(files, NAMES, IMGSZ), "names": list(NAMES), "imgsz": IMGSZ}
-    write_json(folder / "model.json", {**record, "thresholds": {"confidence": 0.4, "iou": 0.5}, "files": files})
+    thresholds = {"confidence": 0.4, "iou": 0.5}
+    write_record(folder, {"format": FORMAT, "names": list(NAMES), "imgsz": IMGSZ, "thresholds": thresholds})
     return folder

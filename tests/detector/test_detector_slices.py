@@ -6,7 +6,7 @@ import pytest
 from hakka.data.dataset import Dataset, ImageEntry
 from hakka.detector.curves import best_thresholds, calibration, confusion, precision_curves
 from hakka.detector.metrics import box_sizes, collect_matches, match_image
-from hakka.detector.slices import Slice, find_slices, measure_slices, take_slice
+from hakka.detector.slices import BUILT_IN, Slice, check_metadata_slices, find_slices, measure_slices, take_slice
 from hakka.errors import InvalidInput
 
 SHAPE = (100, 100)
@@ -106,11 +106,77 @@ def test_slices_come_from_the_look_of_photos_the_training_counts_and_a_table_of_
     }
     assert slices["rare classes"].classes == (0, 1)
     assert slices["medium boxes"] == Slice(size=1)
+    assert {name for name in slices if "=" not in name} == set(BUILT_IN)
 
 
-@pytest.mark.parametrize("content", [b"photo,place\na,b\n", b"\xff\xfe\x00image"])
-def test_a_metadata_table_that_is_none_is_one_sentence(tmp_path, content):
+@pytest.mark.parametrize(
+    "content",
+    [
+        "image;place\n0.jpg;fridge\n1.jpg;table\n",
+        "\ufeffImage\tplace\t\n0.jpg\tfridge\t\n1.jpg\ttable\t\n",
+        '"image","place"\r\n"photos\\0.jpg","fridge"\r\n"1.jpg"," table"\r\n',
+    ],
+    ids=["semicolons", "tabs", "quotes"],
+)
+def test_a_table_is_read_as_spreadsheets_write_it(tmp_path, content):
+    data = _dataset(tmp_path)
+    (tmp_path / "metadata.csv").write_bytes(content.encode())
+    slices = find_slices(data, data.split("test"), [{"brightness": 1.0, "blur": 1.0}] * 3, tmp_path)
+    assert slices["place=fridge"].images == (0,)
+    assert slices["place=table"].images == (1,)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"photo,place\na,b\n", "needs a column 'image', got 'photo', 'place'"),
+        (b"", "needs a column 'image', got none"),
+        (b"\xff\xfe\x00image", "must be CSV in UTF-8"),
+        (b'image,place\na.jpg,"fridge\nb.jpg,table\n', "must be CSV in UTF-8: unexpected end of data"),
+        (b"image,place\na.jpg,on the table, left\n", "line 2: a row must have at most 2 values, got 3"),
+        (b"image,place,place\na.jpg,b,c\n", "each column must have a name of its own, got 'place' twice"),
+    ],
+)
+def test_a_metadata_table_that_is_none_is_one_sentence(tmp_path, content, words):
     data = _dataset(tmp_path)
     (tmp_path / "metadata.csv").write_bytes(content)
-    with pytest.raises(InvalidInput, match=r"metadata\.csv"):
+    with pytest.raises(InvalidInput, match=rf"metadata\.csv: {words}"):
         find_slices(data, data.split("test"), [{"brightness": 1.0, "blur": 1.0}] * 3, tmp_path)
+
+
+TABLE = "image,place,grams,taken\n" + "".join(f"{i}.jpg,table,{i * 1.5},{i}.5.\n" for i in range(24))
+
+
+def test_many_numbers_are_cut_into_quarters_of_the_rows(tmp_path):
+    data = _dataset(tmp_path)
+    (tmp_path / "metadata.csv").write_text(TABLE.replace("2.jpg,table,3.0", "2.jpg,table,34"))
+    slices = find_slices(data, data.split("test"), [{"brightness": 1.0, "blur": 1.0}] * 3, tmp_path)
+    found = {name: part.images for name, part in slices.items() if name.startswith(("grams", "taken"))}
+    assert found == {
+        "grams=0 to 9": (0, 1),
+        "grams=9 to 18": (),
+        "grams=18 to 27": (),
+        "grams=27 to 34.5": (2,),
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "words"),
+    [
+        (None, "place=fridge", "'place=fridge' needs .*metadata.csv, which is not there"),
+        (TABLE, "palce=table", "needs a column 'palce' in .*metadata.csv; nearest is 'place'"),
+        (TABLE, "taken=1.5.", "the column has 24 values, more than 20, and '0.5.' is no number"),
+        (TABLE.replace("image", "photo", 1), "dark", "needs a column 'image'"),
+    ],
+)
+def test_a_protected_slice_that_the_metadata_cannot_have_is_refused(tmp_path, content, name, words):
+    if content:
+        (tmp_path / "metadata.csv").write_text(content)
+    with pytest.raises(InvalidInput, match=words):
+        check_metadata_slices([name], tmp_path)
+
+
+def test_a_value_that_no_row_has_is_a_note_and_no_error(tmp_path):
+    (tmp_path / "metadata.csv").write_text(TABLE)
+    [note] = check_metadata_slices(["dark", "place=fridge", "place=table", "grams=0 to 7.5"], tmp_path)
+    assert note.startswith("gate.slices: 'place=fridge' will not be judged, no row of ")

@@ -262,7 +262,7 @@ def test_a_dataset_that_fails_its_checks_is_refused_with_the_reason(house, tmp_p
             "photos",
             "variants, entry 1: train.imgsz must be a multiple of 32, got 33",
         ),
-        (("--weights", "nosuch.pt"), "photos", "weights: 'nosuch.pt' is neither a file nor the name of a model"),
+        (("--weights", "nosuch.pt"), "photos", "weights: 'nosuch.pt' is neither a file nor the name of a detector"),
         (("--variants", '[{}, {"weights": "w/none.pt"}]'), "photos", "weights: 'w/none.pt' is neither a file nor"),
         (
             ("--variants", '[{"imgsz": 64, "imgsz": 96}]'),

@@ -115,6 +115,16 @@ def test_what_is_wrong_stops_and_is_named(dataset, source, tmp_path, spoil, chec
     assert check in (tmp_path / "out" / "junit.xml").read_text()
 
 
+def test_a_dataset_without_a_class_or_a_box_to_train_on_does_not_pass(source, tmp_path):
+    content = json.loads((source / "a.json").read_text()) | {"annotations": []}
+    for categories, words in (([], "at least one class"), (content["categories"], "at least one box, got none on ")):
+        (source / "a.json").write_text(json.dumps(content | {"categories": categories}))
+        convert(source, tmp_path / "empty")
+        report = validate(tmp_path / "empty", source, tmp_path / "out")
+        assert list(failed(report)) == ["boxes_to_learn"]
+        assert words in failed(report)["boxes_to_learn"]
+
+
 def test_one_finding_and_one_error_are_told_as_one(dataset, source, tmp_path, capsys):
     add_orphan(dataset, source)
     assert main(["validate", str(dataset.path), "--data", str(source), "--out", str(tmp_path / "out")]) == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from hakka.detector.engine import load_openvino
-from hakka.detector.modelfile import digest_files, model_version
+from hakka.detector.modelfile import FORMAT, write_record
 from hakka.files import read_json, write_json
 from hakka.registry import register
 
@@ -41,17 +41,14 @@ def build_model_folder(folder: Path, found=FOUND, names=NAMES, work=0) -> Path:
         folder / "model.xml",
         compress_to_fp16=False,
     )
-    files = digest_files(folder)
-    write_json(
-        folder / "model.json",
+    write_record(
+        folder,
         {
-            "format": 1,
+            "format": FORMAT,
             "name": "hakka",
-            "version": model_version(files, names, IMGSZ),
             "names": list(names),
             "imgsz": IMGSZ,
             "thresholds": {"confidence": 0.25, "iou": 0.7},
-            "files": files,
             "data": {"revision": "data-1", "digest": "0" * 64},
             "code": {"version": "0.1.0", "commit": "abc1234"},
             "metrics": {"map50": 0.9, "map50_95": 0.6, "per_class": {}},

@@ -17,13 +17,13 @@ def _token():
 
 
 class ClearMLServer(ThreadingHTTPServer):
-    """Tasks by id, events and uploaded files as sent; ``refuses`` makes every login fail."""
+    """Tasks and models by id, events and uploaded files as sent; ``refuses`` makes every login fail."""
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.tasks, self.events, self.files = {}, [], []
+        self.tasks, self.models, self.events, self.files = {}, {}, [], []
         self.refuses = False
 
     @property
@@ -38,6 +38,7 @@ class ClearMLServer(ThreadingHTTPServer):
                 **body,
                 "id": f"{len(self.tasks) + 1:032x}",
                 "status": "created",
+                "output": {},
                 "last_update": "2026-01-01T00:00:00",
             }
             self.tasks[task["id"]] = task
@@ -45,14 +46,25 @@ class ClearMLServer(ThreadingHTTPServer):
         if call in ("tasks.get_by_id", "tasks.get_all"):
             found = [self.tasks[key] for key in [body.get("task"), *(body.get("id") or [])] if key in self.tasks]
             return {"task": found[0]} if call == "tasks.get_by_id" else {"tasks": found}
+        if call == "models.create":
+            model = {"system_tags": [], **body, "id": f"m{len(self.models) + 1:031x}", "ready": False}
+            self.models[model["id"]] = model
+            return {"id": model["id"], "created": True}
+        if call in ("models.get_by_id", "models.get_all"):
+            found = [self.models[key] for key in [body.get("model"), *(body.get("id") or [])] if key in self.models]
+            return {"model": found[0]} if call == "models.get_by_id" else {"models": found}
         return self.change(call, body)
 
     def change(self, call, body):
-        task = self.tasks.get(body.get("task"))
+        task, model = self.tasks.get(body.get("task")), self.models.get(body.get("model"))
+        if model is not None and call in ("models.edit", "models.update"):
+            model.update({key: value for key, value in body.items() if key not in ("model", "force")})
         if task is not None and call == "tasks.edit":
             task.update({key: value for key, value in body.items() if key not in ("task", "force")})
         elif task is not None and call == "tasks.add_or_update_artifacts":
-            task.setdefault("execution", {}).setdefault("artifacts", []).extend(body["artifacts"])
+            execution = task.setdefault("execution", {})
+            artifacts = {item["key"]: item for item in [*execution.get("artifacts", []), *body["artifacts"]]}
+            execution["artifacts"] = list(artifacts.values())
         elif task is not None and call in STATES:
             task["status"] = STATES[call]
         return {

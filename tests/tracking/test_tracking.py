@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,10 @@ socket.getaddrinfo = getaddrinfo
 
 def make_record(folder, name="run 7"):
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.bin").write_bytes(b"weights" * 100)
+    (folder / "notes.txt").write_bytes(b"notes" * 100)
+    (folder / "model").mkdir(exist_ok=True)
+    (folder / "model" / "model.bin").write_bytes(b"weights" * 100)
+    (folder / "model" / "model.json").write_text('{"version": "0123456789ab"}')
     return RunRecord(
         name,
         params={"train": {"epochs": 2, "rate": 0.1}, "split": {"seed": 0}},
@@ -45,7 +49,13 @@ def make_record(folder, name="run 7"):
             "per_class": {"apple": {"ap50": 0.4}, "pear": {"ap50": 0.6, "n": 3}},
             "speed": {"ms": 9},
         },
-        artifacts={"weights": folder / "model.bin", "lost": folder / "lost.bin"},
+        curves={"apple": [(0.0, 1.0), (1.0, 0.25)], "pear": [(0.0, 0.5), (1.0, 0.125)]},
+        confusion=[[5, 1, 0], [0, 7, 2], [3, 0, 0]],
+        labels=["apple", "pear", "nothing"],
+        artifacts={"notes": folder / "notes.txt", "lost": folder / "lost.bin"},
+        model=folder / "model",
+        version="0123456789ab",
+        classes=["apple", "pear"],
         tags=["nightly"],
     )
 
@@ -75,6 +85,36 @@ def metrics_sent(events):
     return {(event["metric"], event["variant"], event["value"]) for event in events if "value" in event}
 
 
+PLOTS = {
+    ("precision over recall", "apple"): ([0.0, 1.0], [1.0, 0.25]),
+    ("precision over recall", "pear"): ([0.0, 1.0], [0.5, 0.125]),
+    ("confusion", "boxes"): [[5, 1, 0], [0, 7, 2], [3, 0, 0]],
+}
+
+
+def plots_sent(events):
+    """The values of the curves and the matrix among events."""
+    plots = {
+        (event["metric"], event["variant"]): json.loads(event["plot_str"]) for event in events if "plot_str" in event
+    }
+    first = {name: plot["data"][0] for name, plot in plots.items()}
+    curves = {name: (data["x"], data["y"]) for name, data in first.items() if data["type"] == "scatter"}
+    return curves | {name: data["z"] for name, data in first.items() if data["type"] == "heatmap"}
+
+
+def says_model(server, task):
+    """The task has one output model: the uploaded files, with the classes that it knows."""
+    (model,) = server.models.values()
+    (uri,) = [item["uri"] for item in task["execution"]["artifacts"] if item["key"] == "model"]
+    assert (model["name"], model["task"], model["labels"]) == (
+        "hakka 0123456789ab",
+        task["id"],
+        {"apple": 0, "pear": 1},
+    )
+    assert model["uri"] == uri
+    assert uri.startswith(server.url)
+
+
 def test_replay_tells_a_tracker_everything(tmp_path):
     tracker = MemoryTracker()
     replay(make_record(tmp_path), tracker)
@@ -82,11 +122,14 @@ def test_replay_tells_a_tracker_everything(tmp_path):
     assert tracker.scalars == [("train", "box_loss", 1, 2.0), ("train", "box_loss", 2, 1.5)]
     assert tracker.results == {"map50": 0.5, "speed/ms": 9.0}
     assert tracker.tables == {"per_class": [["", "ap50", "n"], ["apple", 0.4, ""], ["pear", 0.6, 3]]}
-    assert list(tracker.artifacts) == ["weights"]
+    assert list(tracker.artifacts) == ["notes"]
+    assert tracker.curves["pear"] == [(0.0, 0.5), (1.0, 0.125)]
+    assert tracker.confusions == [(["apple", "pear", "nothing"], [[5, 1, 0], [0, 7, 2], [3, 0, 0]])]
+    assert tracker.models == {"0123456789ab": (tmp_path / "model", ["apple", "pear"])}
     assert tracker.closed
 
 
-def test_offline_session_is_whole_calls_nobody_and_imports_later(tmp_path, clean, clearml_server):
+def test_offline_session_is_whole_calls_nobody_and_imports_later(tmp_path, clean, clearml_server, caplog):
     guard, seen, offline = tmp_path / "guard", tmp_path / "seen.txt", tmp_path / "offline"
     guard.mkdir()
     (guard / "sitecustomize.py").write_text(GUARD)
@@ -100,10 +143,16 @@ def test_offline_session_is_whole_calls_nobody_and_imports_later(tmp_path, clean
 
     with zipfile.ZipFile(answer["session"]) as session:
         task = json.loads(session.read("task.json"))
-        kept = [name for name in session.namelist() if name.endswith("model.bin")]
-        assert session.read(kept[0]) == b"weights" * 100
+        kept = {name.rpartition("/")[2]: session.read(name) for name in session.namelist()}
+    assert kept["notes.txt"] == b"notes" * 100
+    with zipfile.ZipFile(BytesIO(kept["model.zip"])) as model:
+        assert {name: model.read(name) for name in model.namelist()} == {
+            path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()
+        }
     assert task["id"] == answer["task"]
     assert task["hyperparams"]["train"]["epochs"]["value"] == "2"
+    events = [event for line in kept["metrics.jsonl"].splitlines() for event in json.loads(line)]
+    assert plots_sent(events) == PLOTS
 
     use_server(clean, clearml_server)
     (tmp_path / "runs" / "one").mkdir(parents=True)
@@ -113,15 +162,43 @@ def test_offline_session_is_whole_calls_nobody_and_imports_later(tmp_path, clean
     assert main(["track", "import"]) == 0
     kept = json.loads(record.read_text())["clearml"]
     assert kept == {**answer, "task": next(iter(clearml_server.tasks)), "mode": "imported"}
+    assert caplog.records == [], "all of it was uploaded"
     assert main(["track", "import"]) == 0, "nothing is uploaded twice"
     assert len(clearml_server.tasks) == 1
     assert f"connect {clearml_server.server_address}" in seen.read_text(), "the guard sees what ClearML connects to"
     (imported,) = clearml_server.tasks.values()
     assert (imported["name"], imported["tags"], imported["status"]) == ("run 7", ["nightly"], "completed")
     assert imported["execution"]["artifacts"][0]["uri"].startswith(clearml_server.url)
-    assert b"weights" * 100 in clearml_server.files[0]
+    assert any(b"notes" * 100 in file for file in clearml_server.files)
+    says_model(clearml_server, imported)
+    assert plots_sent(clearml_server.events) == PLOTS
     sent = metrics_sent(clearml_server.events)
     assert {("train", "box_loss", 2.0), ("train", "box_loss", 1.5), ("Summary", "map50", 0.5)} <= sent
+
+
+def test_a_session_is_named_relative_to_the_current_folder(tmp_path, clean, clearml_server, capsys):
+    clean.chdir(tmp_path)
+    session = Path(mirror_run(make_record(tmp_path), Path("clearml"))["session"])
+    assert session == tmp_path / "clearml" / "run_7.zip"
+    use_server(clean, clearml_server)
+    assert main(["track", "import", "clearml/run_7.zip"]) == 0
+    assert capsys.readouterr().out == f"clearml/run_7.zip: task {next(iter(clearml_server.tasks))}\n"
+    assert names_in(tmp_path / "clearml") == ["run_7.zip"]
+
+
+def test_a_server_that_accepts_and_never_answers_holds_nobody_up(tmp_path, clean, caplog):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        clean.setenv("CLEARML_API_HOST", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        clean.setenv("CLEARML_API_ACCESS_KEY", "key")
+        clean.setenv("CLEARML_API_SECRET_KEY", "secret")
+        answer = mirror_run(make_record(tmp_path), tmp_path / "offline", timeout=600, contact=0.5)
+        with pytest.raises(Unavailable, match=r"the server did not answer within 0\.5 s"):
+            import_session(Path(answer["session"]), contact=0.5)
+    said = "ClearML server: ended with 1: the server did not answer within 0.5 s"
+    assert (answer["mode"], answer["warning"]) == ("offline", said)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"run run 7 is complete, its mirror is not: {said}; `hakka track import` uploads it later"
+    ]
 
 
 def test_a_session_needs_a_server_and_stays_when_it_refuses(tmp_path, clean, clearml_server):
@@ -146,7 +223,9 @@ def test_configured_server_gets_the_run(tmp_path, clean, clearml_server):
     assert answer == {"task": task["id"], "session": None, "mode": "online", "warning": None}
     assert task["status"] == "completed"
     assert task["hyperparams"]["split"]["seed"]["value"] == "0"
-    assert [artifact["key"] for artifact in task["execution"]["artifacts"]] == ["weights"]
+    assert [artifact["key"] for artifact in task["execution"]["artifacts"]] == ["notes", "model"]
+    says_model(clearml_server, task)
+    assert plots_sent(clearml_server.events) == PLOTS
     assert ("train", "box_loss", 1.5) in metrics_sent(clearml_server.events)
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hakka.data.findings import Finding, printable
+from hakka.data.findings import Finding
 from hakka.data.formats.annotations import Annotations, SourceImage
 from hakka.data.formats.coco import find_coco, read_coco
 from hakka.data.formats.documents import Documents
@@ -17,6 +17,7 @@ from hakka.data.formats.voc import find_voc, read_voc
 from hakka.data.formats.yolo import count_yolo, find_yolo, read_yolo
 from hakka.data.listing import Listing, list_source
 from hakka.errors import InvalidInput
+from hakka.texts import printable, short
 
 TITLES = {
     "coco": "COCO JSON",
@@ -43,24 +44,36 @@ class _Candidate:
     read: Callable[[], Annotations]
 
 
-def read_annotations(source: Path, format: str = "auto", *, exclude: Path | None = None) -> Annotations:  # noqa: A002
+def read_annotations(
+    source: Path,
+    format: str = "auto",  # noqa: A002
+    *,
+    exclude: Path | None = None,
+    attribute: str | None = None,
+) -> Annotations:
     """The images, boxes and class names of a source folder, and what had to be refused.
 
     ``auto`` looks into the files and takes COCO if there is any, else the format that lists the most images (of equal
-    ones the first in ``FORMATS``). Formats are never mixed: a note says what was passed over.
+    ones the first in ``FORMATS``). Formats are never mixed: a note says what was passed over. ``attribute`` of a VIA
+    region is its class (``read_via`` says which it is without).
 
     Raises:
-        InvalidInput: the folder is missing or empty, holds no annotation file, or not one of the wanted format.
+        InvalidInput: the folder is missing or empty, holds no annotation file, or not one of the wanted format, or an
+            ``attribute`` is given for another one than VIA.
     """
     if format not in FORMATS:
         raise InvalidInput(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
     listing = list_source(source, exclude=exclude)
-    candidates, strangers = _look(listing, TITLES if format == "auto" else (format,))
+    candidates, strangers = _look(listing, TITLES if format == "auto" else (format,), attribute)
     if not candidates or format not in ("auto", *candidates):
         raise InvalidInput(_nothing(listing, format, strangers))
     chosen = format
     if format == "auto":
         chosen = "coco" if "coco" in candidates else max(candidates, key=lambda name: candidates[name].images)
+    if attribute and chosen != "via":
+        raise InvalidInput(
+            f"{source}: attribute {short(attribute)}: only regions of VIA have attributes, this is {TITLES[chosen]}"
+        )
     annotations = candidates[chosen].read()
     notes = [
         f"{_several(other.files)}: passed over: the source is read as {TITLES[chosen]}, not as {TITLES[name]}"
@@ -74,7 +87,9 @@ def read_annotations(source: Path, format: str = "auto", *, exclude: Path | None
     return replace(annotations, findings=findings)
 
 
-def _look(listing: Listing, wanted: Collection[str]) -> tuple[dict[str, _Candidate], dict[str, str]]:
+def _look(
+    listing: Listing, wanted: Collection[str], attribute: str | None
+) -> tuple[dict[str, _Candidate], dict[str, str]]:
     """The formats that the source holds, at least those of ``wanted``, and why other JSON and XML files are none."""
     candidates: dict[str, _Candidate] = {}
     names: Iterable[str] = listing.with_suffix(".json")
@@ -89,7 +104,7 @@ def _look(listing: Listing, wanted: Collection[str]) -> tuple[dict[str, _Candida
     if not DOCUMENTS.keys().isdisjoint(wanted):
         documents = Documents(listing, names)
         strangers = {name: strangers.get(name, reason) for name, reason in documents.strangers.items()}
-        for name, read in DOCUMENTS.items():
+        for name, read in (DOCUMENTS | {"via": partial(read_via, attribute=attribute)}).items():
             candidates[name] = _document(listing, documents, name, read)
     if "voc" in wanted:
         files, others = find_voc(listing)

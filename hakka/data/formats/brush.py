@@ -7,8 +7,8 @@ the length - 1 in so many bits, and one value of the run, or as many values as t
 
 from typing import Any
 
-from hakka.data.findings import short
 from hakka.data.formats.shapes import Bounds
+from hakka.texts import short
 
 _LONGEST = 4 * 2**20  # bytes of one mask
 

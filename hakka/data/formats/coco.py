@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from hakka.boxes import Array
 from hakka.data.collector import collector_paused
-from hakka.data.findings import Finding, is_text, printable, refuse_image, short
+from hakka.data.findings import Finding, refuse_image
 from hakka.data.formats.annotations import Annotations, SourceImage
 from hakka.data.formats.coco_boxes import Boxes, Columns
 from hakka.data.formats.coco_images import Images, Taken
@@ -18,8 +19,10 @@ from hakka.data.formats.coco_values import MOST_BOXES, MOST_IMAGES, Key, id_key
 from hakka.data.formats.json_lists import Document, read_document
 from hakka.data.formats.json_text import NotJson, find_repeated
 from hakka.data.formats.locate import Locator
+from hakka.data.formats.naming import OTHER_PLACE, ImageFinder, tell_often
 from hakka.data.listing import Listing
 from hakka.errors import InvalidInput
+from hakka.texts import is_text, printable, short
 
 _MOST = {"images": MOST_IMAGES, "annotations": MOST_BOXES, "categories": MOST_IMAGES}
 _READERS = {"annotations": read_alike}
@@ -58,11 +61,13 @@ def read_coco(listing: Listing, found: Found) -> Annotations:
         InvalidInput: a large file turns out to be no JSON, or a file changed since ``find_coco`` looked into it.
     """
     reader = _Reader(listing)
-    for name, document in found.files.items():
-        try:
-            reader.read(name, document or _read(listing, name))
-        except NotJson as error:
-            raise InvalidInput(f"{listing.source / name}: {error}") from None
+    for read in (reader.read, reader.read_waiting):
+        for name, document in found.files.items():
+            try:
+                read(name, document)
+            except NotJson as error:
+                raise InvalidInput(f"{listing.source / name}: {error}") from None
+    reader.note_elsewhere()
     reader.note_strangers(found.strangers)
     reader.refuse_unlisted()
     return Annotations(
@@ -106,13 +111,39 @@ class _Reader:
         self.images_found = 0
         self.boxes_found = 0
         self._taken = Taken()
+        self._waiting: dict[str, tuple[Images, dict[Key, int | str]]] = {}
+        self._elsewhere: list[str] = []
 
-    def read(self, file: str, document: Document) -> None:
+    def read(self, file: str, document: Document | None) -> None:
+        """Read a file; if it means images that are not there, its boxes wait until the others have taken theirs."""
+        document = document or _read(self.listing, file)
         self._note_repeated(file, document)
         images = Images(file, self.locator, self._taken)
-        boxes = Boxes(file, images, self._read_categories(file, document))
+        classes = self._read_categories(file, document)
         for piece in _elements(document, "images"):
             images.add(piece)
+        if images.lost:
+            self._waiting[file] = images, classes
+        else:
+            self._read_boxes(file, document, images, classes)
+
+    def read_waiting(self, file: str, document: Document | None) -> None:
+        """Look for the images of a file that waits by their names alone, and read its boxes."""
+        if file in self._waiting:
+            images, classes = self._waiting.pop(file)
+            self._elsewhere += images.find_lost(self._finder)
+            self._read_boxes(file, document or _read(self.listing, file), images, classes)
+
+    def note_elsewhere(self) -> None:
+        if self._elsewhere:
+            self._note(tell_often(OTHER_PLACE, self._elsewhere[0], len(self._elsewhere)))
+
+    @cached_property
+    def _finder(self) -> ImageFinder:
+        return ImageFinder(self.listing)
+
+    def _read_boxes(self, file: str, document: Document, images: Images, classes: dict[Key, int | str]) -> None:
+        boxes = Boxes(file, images, classes)
         for piece in _elements(document, "annotations"):
             boxes.add(piece)
         columns = boxes.finish()

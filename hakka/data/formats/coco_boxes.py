@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from hakka.boxes import Array
-from hakka.data.findings import Finding, refuse_box, short
+from hakka.data.findings import Finding, refuse_box
 from hakka.data.formats.coco_images import Images
 from hakka.data.formats.coco_table import Alike, Table, tabulate
 from hakka.data.formats.coco_values import Key, id_key
 from hakka.data.formats.json_text import Repeated
 from hakka.data.formats.rle import segmentation_bounds
 from hakka.data.formats.shapes import LIMIT, number
+from hakka.texts import short
 
 MOST_FINDINGS = 100_000  # boxes of one file that are told one by one
 _SPARSEST = 4  # numbers from the first key to the last, for each key, that a table is made for

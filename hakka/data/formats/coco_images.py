@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from hakka.data.findings import Finding, is_text, printable, refuse_image, short
+from hakka.data.findings import Finding, refuse_image
 from hakka.data.formats.coco_values import Key, id_key, read_size
 from hakka.data.formats.json_text import Repeated
 from hakka.data.formats.locate import Locator, source_split
+from hakka.data.formats.naming import ImageFinder
 from hakka.data.formats.shapes import LIMIT
+from hakka.texts import is_text, printable, short
 
 _KEYS = ("id", "file_name", "width", "height")
 
@@ -42,8 +44,8 @@ class Taken:
 class Images:
     """One row for each element: ``paths`` (None without a file), ``sizes``, and ``reasons`` by row for the refused.
 
-    ``rows`` finds the row of an id. ``taken`` is shared by all files of a source.
-    ``refused_boxes`` counts by row what was refused together with its image.
+    ``rows`` finds the row of an id. ``taken`` is shared by all files of a source. ``lost`` are, by row, the elements
+    whose file is not where they say. ``refused_boxes`` counts by row what was refused together with its image.
     """
 
     def __init__(self, file: str, locator: Locator, taken: Taken) -> None:
@@ -52,6 +54,7 @@ class Images:
         self.sizes: list[tuple[int, int] | None] = []
         self.reasons: dict[int, str] = {}
         self.rows: dict[Key, int] = {}
+        self.lost: dict[int, dict[str, Any]] = {}
         self.refused_boxes: Counter[int] = Counter()
         self._locator = locator
         self._taken = taken
@@ -70,6 +73,22 @@ class Images:
             reason = self._read(row, value)
             if reason:
                 self.reasons[row] = f"{_place(row, self.file)}{reason}"
+
+    def find_lost(self, finder: ImageFinder) -> list[str]:
+        """Give lost elements the images with their names that no other element means; gives their places.
+
+        To be called when the images of all files of the source have been read.
+        """
+        found = []
+        for row, value in self.lost.items():
+            path = finder.find_elsewhere(value["file_name"], self.file)
+            if path is not None and path not in self._taken.places:
+                place = _place(row, self.file)
+                self.reasons[row] = place + self._take(row, path, value)
+                if self.reasons[row] == place:
+                    del self.reasons[row]
+                    found.append(place)
+        return found
 
     def name(self, row: int) -> str | None:
         """The path of an image, or what the file calls it."""
@@ -116,15 +135,20 @@ class Images:
             return f": must be an object, got {short(value)}"
         repeated = value.key if isinstance(value, Repeated) and value.differ else None
         reason = self._resolve(row, value) if repeated != "file_name" else ""
-        if repeated is not None:
-            reason = f": {value}"
+        other = self._register(row, value) or ("" if repeated is None else f": {value}")
+        if other:
+            self.lost.pop(row, None)
+        return other or reason
+
+    def _register(self, row: int, value: dict[str, Any]) -> str:
+        """Note the row under its id; "" or the reason why not."""
         key = id_key(value.get("id"))
         if key is None:
             return f": needs a whole number or text as id, got {short(value.get('id'))}"
         if key in self.rows:
             return f": the id {short(key)} is taken by an image before it"
         self.rows[key] = row
-        return reason
+        return ""
 
     def _resolve(self, row: int, value: dict[str, Any]) -> str:
         file_name = value.get("file_name")
@@ -133,10 +157,15 @@ class Images:
         path, reason = self._locator.locate(file_name, self.file)
         if path is None:
             self._names[row] = file_name
+            self.lost[row] = value
             return f": {reason}"
         if path in self._taken.places:
             self._names[row] = printable(path)
             return f": {printable(path)} is listed a second time, first by {self._taken.owner(path)}"
+        return self._take(row, path, value)
+
+    def _take(self, row: int, path: str, value: dict[str, Any]) -> str:
+        """Give the row its file and its size; "" or the reason why that cannot be."""
         self._taken.places[path] = self._first + row
         if not path.isascii() and not is_text(path):
             self._names[row] = printable(path)

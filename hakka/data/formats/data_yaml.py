@@ -6,13 +6,13 @@ from typing import Any
 
 import yaml
 
-from hakka.data.findings import is_text, short
 from hakka.data.formats.locate import folder_split
 from hakka.data.formats.naming import ImageFinder
 from hakka.data.formats.reading import MIB, read_file
 from hakka.data.listing import Listing
 from hakka.errors import InvalidInput
 from hakka.strict_yaml import load_yaml
+from hakka.texts import is_text, short
 
 LARGEST = MIB // 8  # bytes of data.yaml
 MOST_BRACKETS = 64  # the YAML scanner's time grows with their number times the file's length

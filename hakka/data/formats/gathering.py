@@ -8,12 +8,13 @@ from typing import Any, Literal
 import numpy as np
 
 from hakka.boxes import Array
-from hakka.data.findings import Finding, is_text, printable, refuse_box, refuse_image, short
+from hakka.data.findings import Finding, refuse_box, refuse_image
 from hakka.data.formats.annotations import Annotations, SourceImage
 from hakka.data.formats.locate import folder_split
-from hakka.data.formats.naming import ImageFinder
+from hakka.data.formats.naming import ImageFinder, tell_often
 from hakka.data.formats.shapes import LIMIT, Bounds, number
 from hakka.data.listing import Listing
+from hakka.texts import is_text, printable, short
 
 
 @dataclass
@@ -139,7 +140,7 @@ class Gathering:
     def annotations(self, format: str, files: Iterable[str]) -> Annotations:  # noqa: A002
         """Everything that came in; image files that no record named are refused here."""
         for what, (place, count) in self._tallies.items():
-            self.note(f"{place}: {what}" + (f" (and {count - 1} more like this)" if count > 1 else ""))
+            self.note(tell_often(what, place, count))
         for name in self.listing.images:
             if name not in self._taken:
                 self.images_found += 1

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from hakka.data.findings import printable, short
+from hakka.texts import printable, short
 
 TOO_DEEP = "not usable JSON: nested too deep"
 MOST_VALUES = 4_000_000  # values of a text that is parsed at once, about 500 MB of Python objects

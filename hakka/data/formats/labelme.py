@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from hakka.data.findings import short
 from hakka.data.formats.annotations import Annotations
 from hakka.data.formats.gathering import Gathering
 from hakka.data.formats.locate import folder_split
 from hakka.data.formats.shapes import Bounds, ellipse_bounds, points, polygon_bounds
 from hakka.data.listing import Listing
+from hakka.texts import short
 
 _WITHOUT_AREA = ("point", "points", "line", "linestrip")
 _LEAST_POINTS = {"polygon": 3, "rectangle": 2, "oriented_rectangle": 4, "rotation": 4, "circle": 2, "mask": 2}

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from hakka.data.findings import short
 from hakka.data.formats.annotations import Annotations
 from hakka.data.formats.brush import brush_bounds
 from hakka.data.formats.gathering import Gathering, Record
@@ -14,6 +13,7 @@ from hakka.data.formats.locate import source_split
 from hakka.data.formats.naming import OTHER_NAME
 from hakka.data.formats.shapes import Bounds, ellipse_bounds, number, points, polygon_bounds, rectangle_bounds
 from hakka.data.listing import IMAGE_SUFFIXES, Listing
+from hakka.texts import short
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # Label Studio puts eight digits before the name of an uploaded file
 _GEOMETRY = ("x", "points", "rle", "vertices")

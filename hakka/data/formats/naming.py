@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
 
-from hakka.data.findings import short
 from hakka.data.formats.locate import Locator
 from hakka.data.listing import IMAGE_SUFFIXES, Listing
+from hakka.texts import short
 
 OTHER_PLACE = "the path of the image is of another place; the image with that name was taken"
 OTHER_NAME = "the image that is named is not there; the image with the same stem was taken"
@@ -45,7 +45,7 @@ class ImageFinder:
                 return path, ""
             reason = why if i == 0 else reason
         for name in names:
-            path = self._by_tail(name, file)
+            path = self.find_elsewhere(name, file)
             if path is not None:
                 return path, OTHER_PLACE
         for stem_of in [*names, file] if one_image else names:
@@ -53,6 +53,15 @@ class ImageFinder:
             if path is not None:
                 return path, OTHER_NAME
         return None, reason
+
+    def find_elsewhere(self, name: str, file: str) -> str | None:
+        """The image by rule 2 alone."""
+        parts = [part for part in re.split(r"[/\\:]", name) if part not in ("", ".", "..")]
+        for i in range(max(0, len(parts) - _DEEPEST), len(parts)):
+            path, _ = self._locator.locate("/".join(parts[i:]), file)
+            if path in self._images:
+                return path
+        return None
 
     def only_named(self, base: str) -> str | None:
         """The only image of the source whose base name is ``base``."""
@@ -74,14 +83,6 @@ class ImageFinder:
                 return joined, ""
         found, reason = self._locator.locate(name, file)
         return (found, "") if found in self._images else (None, reason or f"not an image file: {short(found)}")
-
-    def _by_tail(self, name: str, file: str) -> str | None:
-        parts = [part for part in re.split("[/:]", name) if part not in ("", ".", "..")]
-        for i in range(max(0, len(parts) - _DEEPEST), len(parts)):
-            path, _ = self._locator.locate("/".join(parts[i:]), file)
-            if path in self._images:
-                return path
-        return None
 
     def _by_stem(self, name: str, file: str) -> str | None:
         stem = _stem(posixpath.basename(name))
@@ -113,6 +114,11 @@ class ImageFinder:
         for image in self._listing.images:
             by_both[posixpath.dirname(image), _stem(posixpath.basename(image))].append(image)
         return by_both
+
+
+def tell_often(what: str, first: str, count: int) -> str:
+    """A note that is due for ``count`` elements, of which the first stands at ``first``."""
+    return f"{first}: {what}" + (f" (and {count - 1} more like this)" if count > 1 else "")
 
 
 def _stem(base: str) -> str:

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from hakka.data.findings import printable, short
+from hakka.texts import printable, short
 
 MIB = 2**20
 LARGEST_JSON = 128 * MIB

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from hakka.boxes import Array
-from hakka.data.findings import short
 from hakka.data.formats.shapes import Bounds, number, polygon_bounds
+from hakka.texts import short
 
 _MOST_RUNS = 4_000_000
 _MOST_GROUPS = 6  # 30 bits: more than any image has pixels

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from hakka.data.findings import short
+from hakka.texts import short
 
 LIMIT = 1e7  # pixels; a coordinate beyond is no position in any image
 

@@ -3,15 +3,15 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from hakka.data.findings import printable, short
 from hakka.data.formats.annotations import Annotations
 from hakka.data.formats.gathering import Gathering, Record
 from hakka.data.formats.locate import source_split
 from hakka.data.formats.shapes import Bounds, ellipse_bounds, number, polygon_bounds, rectangle_bounds
 from hakka.data.formats.via3 import Project3, is_via3
 from hakka.data.listing import Listing
+from hakka.texts import printable, short
 
-CLASS_ATTRIBUTES = ("label", "class", "name", "type", "category")
+CLASS_ATTRIBUTES = ("class", "label", "name", "category", "food", "type")  # the first that is there is the class
 
 
 def is_via(value: Any) -> bool:
@@ -24,23 +24,65 @@ def count_via(value: Any) -> int:
     return len(Project3(value).images) if is_via3(value) else len(_entries(value))
 
 
-def read_via(listing: Listing, documents: Iterable[tuple[str, Any]]) -> Annotations:
+def read_via(listing: Listing, documents: Iterable[tuple[str, Any]], attribute: str | None = None) -> Annotations:
     """Images, boxes and names of VIA files (name, content).
 
-    The class of a region is its only attribute, or the one of several that is named label, class, name, type or
-    category; of a checkbox the one ticked value. Rectangles, polygons, circles and ellipses become boxes; points and
-    lines have no area and are refused. VIA claims no image size: pixels are those of the upright photo.
+    The class of a region is its ``attribute``; without one, what ``choose_attribute`` chooses for the file, or for the
+    region where that is none. Of a checkbox it is the one ticked value. Rectangles, polygons, circles and ellipses
+    become boxes; points and lines have no area and are refused. VIA claims no image size: pixels are those of the
+    upright photo.
     """
     gathering = Gathering(listing)
     files = []
     for file, value in documents:
         files.append(file)
         if is_via3(value):
-            _read_project3(gathering, file, Project3(value))
+            project = Project3(value)
+            regions = (attributes for regions in project.regions.values() for attributes, _ in regions)
+            _read_project3(gathering, file, project, attribute or _choose(gathering, file, regions))
         else:
-            for key, entry in _entries(value).items():
-                _read_entry(gathering, file, key, entry)
+            entries = _entries(value)
+            regions = (_attributes(region) for entry in entries.values() for region in _regions(entry))
+            chosen = attribute or _choose(gathering, file, regions)
+            for key, entry in entries.items():
+                _read_entry(gathering, file, key, entry, chosen)
     return gathering.annotations("via", files)
+
+
+def choose_attribute(regions: Iterable[Any]) -> str | None:
+    """The attribute that is the class of regions, of which each is given by its attributes; None if none must be.
+
+    Of those that all regions have a value of, it is the first in ``CLASS_ATTRIBUTES``, else the only one.
+    """
+    common: list[str] | None = None
+    for attributes in regions:
+        if isinstance(attributes, dict) and attributes:
+            own = {key for key, value in attributes.items() if value not in ("", None, {})}
+            common = [key for key in (attributes if common is None else common) if key in own]
+    plain = {key.strip().lower(): key for key in reversed(common or [])}
+    named = [plain[name] for name in CLASS_ATTRIBUTES if name in plain]
+    return named[0] if named else common[0] if common and len(common) == 1 else None
+
+
+def _choose(gathering: Gathering, file: str, regions: Iterable[Any]) -> str | None:
+    """The attribute that is the class in a file; said where others are passed over for it."""
+    several = [attributes for attributes in regions if isinstance(attributes, dict) and attributes]
+    chosen = choose_attribute(several)
+    others = sorted({key for attributes in several for key in attributes} - {chosen}) if chosen else []
+    if others:
+        gathering.tally(f"the class is the attribute {short(chosen)}; passed over: {short(others)}", printable(file))
+    return chosen
+
+
+def _attributes(region: Any) -> Any:
+    return region.get("region_attributes") if isinstance(region, dict) else None
+
+
+def _regions(entry: Any) -> list[Any]:
+    """The regions of an image, which VIA 1 numbers ({"0": …, "1": …}); none if they are no list either."""
+    regions = entry.get("regions") if isinstance(entry, dict) else None
+    regions = list(regions.values()) if isinstance(regions, dict) else regions
+    return regions if isinstance(regions, list) else []
 
 
 def _entries(value: Any) -> dict[str, Any]:
@@ -58,20 +100,17 @@ def _is_entry(value: Any) -> bool:
     return isinstance(value, dict) and "filename" in value and "regions" in value
 
 
-def _read_entry(gathering: Gathering, file: str, key: str, entry: Any) -> None:
+def _read_entry(gathering: Gathering, file: str, key: str, entry: Any, attribute: str | None) -> None:
     record = gathering.start(f"image {short(key)} of {file}", source_split(file))
     if not isinstance(entry, dict):
         gathering.refuse(record, f"{record.place}: must be an object, got {short(entry)}")
     else:
         _locate(gathering, record, [entry.get("filename")], file)
-        regions = entry.get("regions")
-        if isinstance(regions, dict):  # VIA 1 numbers them: {"0": …, "1": …}
-            regions = list(regions.values())
-        if not isinstance(regions, list):
-            gathering.refuse(record, f"{record.place}: regions must be a list or a mapping, got {short(regions)}")
-            regions = []
+        written, regions = entry.get("regions"), _regions(entry)
+        if not isinstance(written, list | dict):
+            gathering.refuse(record, f"{record.place}: regions must be a list or a mapping, got {short(written)}")
         for i, region in enumerate(regions):
-            label, bounds = _region(region)
+            label, bounds = _region(region, attribute)
             gathering.add(record, i, "region", label, bounds)
         _tally_empty(gathering, record, regions)
     gathering.finish(record)
@@ -89,33 +128,38 @@ def _tally_empty(gathering: Gathering, record: Record, regions: list[Any]) -> No
         gathering.tally("has no region: VIA does not say whether it was looked at; it is a background", record.place)
 
 
-def _region(region: Any) -> tuple[Any, Bounds | str]:
+def _region(region: Any, attribute: str | None) -> tuple[Any, Bounds | str]:
     """The class name and the bounds of a region; the reason instead of the bounds if it is refused."""
     if not isinstance(region, dict) or not isinstance(region.get("shape_attributes"), dict):
         return None, f"must be an object with shape_attributes, got {short(region)}"
     bounds = _bounds(region["shape_attributes"])
     if isinstance(bounds, str):
         return None, bounds
-    label, reason = class_of(region.get("region_attributes"))
+    label, reason = class_of(region.get("region_attributes"), attribute)
     return label, reason or bounds
 
 
-def class_of(attributes: Any) -> tuple[Any, str]:
-    """The class name that region attributes give and "", or None and the reason why there is none."""
+def class_of(attributes: Any, attribute: str | None = None) -> tuple[Any, str]:
+    """The class name that region attributes give and "", or None and the reason why there is none.
+
+    ``attribute`` is the one that holds it; None chooses among those of the region.
+    """
     if not isinstance(attributes, dict) or not attributes:
         return None, f"no class: region_attributes is {short(attributes)}"
-    named = [key for key in attributes if key.strip().lower() in CLASS_ATTRIBUTES]
-    chosen = list(attributes) if len(attributes) == 1 else named
-    if len(chosen) != 1:
-        return None, f"no class: which of the attributes {short(sorted(attributes))} is it? Name it label or class"
-    value = attributes[chosen[0]]
+    chosen = attribute or (next(iter(attributes)) if len(attributes) == 1 else choose_attribute([attributes]))
+    if chosen is None:
+        which = f"which of the attributes {short(sorted(attributes))} is it"
+        return None, f"no class: {which}? Say so in classes.yaml, as in `attribute: {printable(min(attributes))[:40]}`"
+    if chosen not in attributes:
+        return None, f"no class: none of the attributes {short(sorted(attributes))} is {short(chosen)}"
+    value = attributes[chosen]
     if isinstance(value, dict):  # a checkbox
         ticked = [key for key, on in value.items() if on is True or on == "true"]
         if len(ticked) != 1:
-            return None, f"no class: one value of {short(chosen[0])} must be ticked, got {short(sorted(ticked))}"
+            return None, f"no class: one value of {short(chosen)} must be ticked, got {short(sorted(ticked))}"
         value = ticked[0]
     if not isinstance(value, str) or not value.strip():
-        return None, f"no class: the attribute {short(chosen[0])} is {short(value)}"
+        return None, f"no class: the attribute {short(chosen)} is {short(value)}"
     return value, ""
 
 
@@ -176,7 +220,7 @@ _SHAPES: dict[str, Callable[[dict[str, Any]], Bounds | str]] = {
 }
 
 
-def _read_project3(gathering: Gathering, file: str, project: Project3) -> None:
+def _read_project3(gathering: Gathering, file: str, project: Project3, attribute: str | None) -> None:
     for key, names, reason in project.images:
         record = gathering.start(f"view {short(key)} of {file}", source_split(file))
         if reason:
@@ -185,7 +229,7 @@ def _read_project3(gathering: Gathering, file: str, project: Project3) -> None:
             _locate(gathering, record, names, file)
         regions = project.regions.get(key, [])
         for i, (attributes, bounds) in enumerate(regions):
-            label, missing = (None, "") if isinstance(bounds, str) else class_of(attributes)
+            label, missing = (None, "") if isinstance(bounds, str) else class_of(attributes, attribute)
             gathering.add(record, i, "region", label, missing or bounds)
         _tally_empty(gathering, record, regions)
         gathering.finish(record)

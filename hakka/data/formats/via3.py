@@ -7,8 +7,8 @@ of the shape and the coordinates; its ``av`` maps attribute ids to values.
 import math
 from typing import Any
 
-from hakka.data.findings import short
 from hakka.data.formats.shapes import Bounds, ellipse_bounds, number, polygon_bounds, rectangle_bounds
+from hakka.texts import short
 
 _TABLES = ("project", "file", "view", "attribute", "metadata")
 _IMAGE = 2  # type of a file; 4 is video, 8 is audio

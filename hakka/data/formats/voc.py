@@ -8,13 +8,13 @@ from xml.etree.ElementTree import Element, ParseError, fromstring
 from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
 from defusedxml.ElementTree import fromstring as defused  # type: ignore[import-untyped]
 
-from hakka.data.findings import printable, short
 from hakka.data.formats.annotations import Annotations
 from hakka.data.formats.gathering import Gathering, Record
 from hakka.data.formats.locate import folder_split
 from hakka.data.formats.reading import MIB, read_file
 from hakka.data.formats.shapes import Bounds, centred_bounds, number
 from hakka.data.listing import Listing
+from hakka.texts import printable, short
 
 LARGEST = 4 * MIB
 _SPLITS = ("train", "val", "test")

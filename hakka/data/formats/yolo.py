@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hakka.boxes import Array
-from hakka.data.findings import Finding, is_text, printable, refuse_box, refuse_image, short
+from hakka.data.findings import Finding, refuse_box, refuse_image
 from hakka.data.formats.annotations import Annotations, SourceImage
 from hakka.data.formats.data_yaml import read_data_yaml
 from hakka.data.formats.reading import MIB, read_file
 from hakka.data.listing import Listing
+from hakka.texts import is_text, printable, short
 
 LARGEST = 16 * MIB  # bytes of one label file
 
