@@ -88,7 +88,9 @@ def prepare_data(data: str, wanted: str) -> tuple[str, str, str]:
     accepted dataset whose splits it keeps (empty for none).
 
     Raises:
-        InvalidInput: the gate is to protect a slice that the data cannot have, or its ``metadata.csv`` cannot be read.
+        InvalidInput: the gate is to protect a slice that the data cannot have, or its ``metadata.csv`` cannot be read;
+            or the champion, which the gate compares with, is of another release of Hakka.
+        Tampered: the champion is not what was registered.
         InvalidInput, NotFound, Unavailable: as ``hakka.data.pinning.pin`` and ``hakka.data.earlier.find_earlier``.
     """
     from hakka.data.earlier import find_earlier
@@ -97,9 +99,11 @@ def prepare_data(data: str, wanted: str) -> tuple[str, str, str]:
     from hakka.detector.gate import GateParams
     from hakka.detector.slices import check_metadata_slices
     from hakka.params import read_section
+    from hakka.registry import check_champion
     from hakka.settings import read_settings
 
     settings = read_settings()
+    check_champion(settings.registry)
     folder, revision = pin(Path(data), wanted, settings.versions)
     for note in check_metadata_slices(read_section(GateParams, "gate").slices, Path(folder)):
         print(note, flush=True)

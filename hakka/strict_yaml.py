@@ -30,6 +30,8 @@ def load_yaml(content: str | bytes, loader: Any = SafeLoader) -> Any:
             return None
         _check_keys(root)
         return parser.construct_document(root)
+    except ValueError as error:  # a date or a number that cannot be, such as 2024-02-30
+        raise yaml.YAMLError(str(error)) from None
     finally:
         parser.dispose()
 

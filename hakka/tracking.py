@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from hakka.errors import InvalidInput, Unavailable
-from hakka.files import read_json, write_json
+from hakka.files import own_path, read_json, write_json
 
 LOGGER = logging.getLogger(__name__)
 Row = Mapping[str, Any]
@@ -44,6 +44,7 @@ INHERITED = ("TASK_ID", "PROC_MASTER_ID")
 API_SERVER = re.compile(r"""^\s*(?:api\.)?"?api_server"?\s*[:=]\s*"?([^"\s,#]+)""", re.MULTILINE)
 REACH_SECONDS = 3.0
 CONTACT_SECONDS = 10.0
+LEAST_PACE = 1_000_000  # bytes a second of a model on its way; a slower one is given up
 MODEL = "model"  # name of the artifact
 CURVES = "precision over recall"
 
@@ -299,11 +300,13 @@ def mirror_run(
 
     Gives ``{"task": id | None, "session": path of the zip | None, "mode": "online"|"offline", "warning": str | None}``.
     A server that cannot be reached, does not answer the login within ``contact`` seconds or does not have everything
-    after ``timeout``, leads to an offline session. Never raises: what went wrong is logged as one warning and returned.
+    after ``timeout``, and the time that a large model may need, leads to an offline session. Never raises: what went
+    wrong is logged as one warning and returned.
     """
     online = _is_configured(os.environ)
     answer: dict[str, Any] = {"task": None, "session": None, "mode": "online" if online else "offline", "warning": None}
     try:
+        timeout += _model_bytes(record) // LEAST_PACE
         offline_dir.mkdir(parents=True, exist_ok=True)
         if online:
             away = _find_away(os.environ)
@@ -336,6 +339,7 @@ def import_session(session: Path, *, timeout: float = 600.0, contact: float = CO
     with tempfile.TemporaryDirectory(prefix=".import-", dir=session.absolute().parent) as name:
         scratch = Path(name)
         write_json(scratch / "record.json", {"session": str(session.absolute()), "contact": contact})
+        timeout += session.stat().st_size // LEAST_PACE
         failure = _run_apart(scratch, _environment(scratch, offline=False), timeout)
         answer = {} if failure else read_json(scratch / "answer.json")
     if not answer.get("task"):
@@ -343,6 +347,11 @@ def import_session(session: Path, *, timeout: float = 600.0, contact: float = CO
     if answer["warning"]:
         LOGGER.warning("%s is uploaded, but not all of it: %s", session, answer["warning"])
     return str(answer["task"])
+
+
+def _model_bytes(record: RunRecord) -> int:
+    files = record.model.iterdir() if record.model and record.model.is_dir() else ()
+    return sum(path.stat().st_size for path in files)
 
 
 def _is_configured(environ: Mapping[str, str]) -> bool:
@@ -354,7 +363,7 @@ def _is_configured(environ: Mapping[str, str]) -> bool:
 
 
 def _config_file(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("CLEARML_CONFIG_FILE") or "~/clearml.conf").expanduser()
+    return own_path(environ.get("CLEARML_CONFIG_FILE") or "~/clearml.conf")
 
 
 def _find_away(environ: Mapping[str, str]) -> str:
@@ -370,7 +379,9 @@ def _find_away(environ: Mapping[str, str]) -> str:
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     except (OSError, ValueError):
         return ""
-    if not parts.hostname or port is None or (parts.scheme in getproxies() and not proxy_bypass(parts.hostname)):
+    if not parts.hostname or port is None:
+        return ""
+    if not getproxies().keys().isdisjoint({parts.scheme, "all"}) and not proxy_bypass(parts.hostname):
         return ""
     try:
         socket.create_connection((parts.hostname, port), REACH_SECONDS).close()
@@ -485,6 +496,23 @@ def _register_model(task: Any) -> str | None:
     return None
 
 
+def _add_model(imported: str) -> str | None:
+    """Register the model of a task that was imported, which is complete without it; gives what went wrong."""
+    from clearml import Task
+
+    try:
+        task = Task.get_task(imported)
+        if MODEL not in task.artifacts:
+            return None
+        task.mark_started(force=True)  # the import has completed it
+        try:
+            return _register_model(task)
+        finally:
+            task.mark_completed()
+    except Exception as error:
+        return f"the model was not registered: {type(error).__name__}: {error}"
+
+
 def main(arguments: Sequence[str]) -> None:
     """Mirror the record, or import the session, of the first file and write the answer as the second."""
     source, target = (Path(argument) for argument in arguments)
@@ -495,12 +523,7 @@ def main(arguments: Sequence[str]) -> None:
         from clearml import Task
 
         imported = Task.import_offline_session(request["session"])
-        warning = None
-        if imported and MODEL in (task := Task.get_task(imported)).artifacts:
-            task.mark_started(force=True)  # the import has completed it
-            warning = _register_model(task)
-            task.mark_completed()
-        write_json(target, {"task": imported, "warning": warning})
+        write_json(target, {"task": imported, "warning": _add_model(imported) if imported else None})
         return
     record = RunRecord.from_json(request["record"])
     tracker = ClearMLTracker(record.name, record.project, record.tags, offline=request["contact"] is None)

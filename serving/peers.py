@@ -51,9 +51,14 @@ class Peers:
     def hang_up(self, peer: str) -> None:
         """End the connection of a peer that was there at the last look. gRPC sees it as the peer's going."""
         # A copy stays the same connection, also if gRPC closes it now and its number is given to another one.
-        with suppress(OSError), socket.socket(socket.AF_INET6, fileno=os.dup(self._files[peer])) as copy:
-            if _peer(copy.fileno(), self._port) == peer:
-                copy.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            copy = os.dup(self._files[peer])
+            try:
+                if _peer(copy, self._port) == peer:
+                    with _Lent(copy) as connection:
+                        connection.shutdown(socket.SHUT_RDWR)
+            finally:
+                os.close(copy)
 
 
 def open_files() -> list[int]:

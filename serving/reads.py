@@ -102,8 +102,10 @@ class Reads:
                 del self._senders[peer]
             if not self._senders:
                 self.begun.clear()
-                self._count()  # nobody looks until the next one begins
+            self._count()  # perhaps nobody looks until the next one begins
         sender.taken += len(content)
+        sender.held = max(sender.held - len(content), 0)
+        self._count()  # from here on its caller counts it
         return content
 
     def look(self, received: Callable[[str], int | None]) -> None:

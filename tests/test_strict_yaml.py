@@ -32,6 +32,16 @@ def test_everything_else_is_read_as_ever(text):
     assert load_yaml(text.encode()) == yaml.safe_load(text)
 
 
+@pytest.mark.parametrize("text", ["born: 2024-13-45", "born: 2024-01-01 25:00:00", f"a: {'9' * 5000}"])
+def test_a_date_or_a_number_that_cannot_be_is_no_yaml(text, tmp_path):
+    with pytest.raises(yaml.YAMLError):
+        load_yaml(text)
+    params = tmp_path / "params.yaml"
+    params.write_text(f"train: {{{text}}}")
+    with pytest.raises(InvalidInput, match=r"params\.yaml: not valid YAML"):
+        read_params(params)
+
+
 def test_a_few_lines_of_aliases_are_looked_at_once():
     text = "a0: &a0 [{x: 1}]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60))
     with pytest.raises(RepeatedKey, match="got 'z' again in line 61"):

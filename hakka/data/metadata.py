@@ -125,7 +125,7 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         reader = csv.reader(StringIO(text), delimiter=_delimiter(text), strict=True)
-        head = [name.strip() for name in next(reader, [])]
+        head = [name.strip() for name in next((row for row in reader if any(row)), [])]
         rows = []
         for row in reader:
             values = [value.strip() for value in row]

@@ -14,6 +14,7 @@ from typing import Any
 
 from hakka.errors import InvalidInput, NotFound, Tampered
 from hakka.files import canonical_json, read_json, sha256_file, write_json
+from hakka.texts import short
 
 FORMAT = 2
 RECORD = "model.json"
@@ -80,16 +81,17 @@ def check_record(place: str, record: Any) -> None:
     if sealed["version"] != record.get("version"):
         raise Tampered(
             f"{place}: its files, names, size and thresholds make version {sealed['version']}, "
-            f"it says {record.get('version')}"
+            f"it says {short(record.get('version'))}"
         )
     if sealed["digest"] != record.get("digest"):
-        raise Tampered(f"{place}: it was changed: its digest must be {sealed['digest']}, got {record.get('digest')}")
+        wanted, got = (str(digest)[:12] for digest in (sealed["digest"], record.get("digest")))
+        raise Tampered(f"{place}: it was changed: its digest must be {wanted}, got {got}")
 
 
 def _check_format(place: str, record: Any) -> None:
     found = record.get("format") if isinstance(record, dict) else type(record).__name__
     if found != FORMAT:
-        raise InvalidInput(f"{place}: format must be {FORMAT}, got {found!r}: another release of Hakka wrote it")
+        raise InvalidInput(f"{place}: format must be {FORMAT}, got {short(found)}: another release of Hakka wrote it")
 
 
 def seal(record: Mapping[str, Any]) -> dict[str, Any]:

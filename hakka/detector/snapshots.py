@@ -4,8 +4,8 @@ import os
 import shutil
 import sys
 import time
+from io import BytesIO
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -56,9 +56,10 @@ class Snapshots:
         path = self.folder / "state.pt"
         if not path.is_file():
             return None
+        content = BytesIO(path.read_bytes())  # what goes wrong from here on is the content's fault, not the disk's
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, UnpicklingError):
+            state: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
+        except Exception:  # errors of many types, by where the damage is
             print(f"{path}: the snapshot of an earlier training is damaged: training begins anew", file=sys.stderr)
             path.unlink()
             return None

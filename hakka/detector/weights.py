@@ -215,7 +215,7 @@ def _read_torch(path: Path, model: str, source: str, *, trusted: bool) -> Start:
         plain = None
     if isinstance(plain, dict) and plain and all(isinstance(value, torch.Tensor) for value in plain.values()):
         tensors = {key: value.float() if value.is_floating_point() else value for key, value in plain.items()}
-        match = NAME.match(path.name)
+        match = NAME.fullmatch(path.name)
         architecture = model or (match.group(1).lower() if match else "")
         if not architecture:
             raise InvalidInput(f"{path}: a plain state dict does not say its architecture; name it with --model")

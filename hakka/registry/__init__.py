@@ -1,6 +1,15 @@
 """Model versions that never change, and channels that point at them."""
 
-from hakka.registry.channels import CHANNELS, champion, channel_history, find_version, promote, resolve, rollback
+from hakka.registry.channels import (
+    CHANNELS,
+    champion,
+    channel_history,
+    check_champion,
+    find_version,
+    promote,
+    resolve,
+    rollback,
+)
 from hakka.registry.runs import keep_run, read_run
 from hakka.registry.versions import (
     check_version,
@@ -16,6 +25,7 @@ __all__ = [
     "CHANNELS",
     "champion",
     "channel_history",
+    "check_champion",
     "check_version",
     "find_version",
     "keep_run",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hakka.detector.modelfile import VERSION
-from hakka.errors import InvalidInput, NotFound
+from hakka.errors import InvalidInput, NotFound, Tampered
 from hakka.registry.store import Registry, Store, open_store
 from hakka.registry.versions import check_version, version_folder
 
@@ -27,6 +27,17 @@ Choice = tuple[str, str | None]  # an action and the version that the channel po
 def champion(registry: Registry) -> str | None:
     """The champion's version, or None while there is none."""
     return _current(channel_history(registry, "champion"))
+
+
+def check_champion(registry: Registry) -> None:
+    """Do nothing if there is no champion, or it is what was registered. Raises as ``check_version``, with a way out."""
+    version = champion(registry)
+    try:
+        if version is not None:
+            check_version(registry, version)
+    except (InvalidInput, NotFound, Tampered) as error:
+        way_out = "point the champion at another version (hakka promote), or begin a new registry (HAKKA_REGISTRY)"
+        raise type(error)(f"the champion cannot be used: {error}; {way_out}") from None
 
 
 def channel_history(registry: Registry, channel: str) -> list[Step]:
@@ -53,7 +64,8 @@ def find_version(name: str, registry: Registry) -> str:
         return name
     version = _current(channel_history(registry, name))
     if version is None:
-        raise NotFound(f"channel {name!r} of the registry {registry} is empty: promote a version first (hakka run)")
+        how = "hakka run" if name == "champion" else f"hakka promote VERSION --channel {name}"
+        raise NotFound(f"channel {name!r} of the registry {registry} is empty: promote a version first ({how})")
     return version
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from hakka.errors import InvalidInput
 from hakka.params import read_section
 from hakka.settings import Settings, read_settings
+from hakka.texts import visible
 from hakka.verbs.shared import Verbs, add_json, add_verb, find_model, print_json, print_rows
 
 CHANNELS = ("champion", "canary")
@@ -154,7 +155,7 @@ def run_models(options: argparse.Namespace) -> int:
     records, problems = look_at_versions(registry)
     versions = [_with_run(record, settings) for record in records]
     for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
+        print(visible(f"error: {problem}"), file=sys.stderr)
     code = problems[0].exit_code if problems else 0
     if options.json:
         champion = next((record for record in versions if record["version"] == channels["champion"]), None)

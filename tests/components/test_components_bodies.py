@@ -12,9 +12,11 @@ from kfp import dsl
 
 import components
 from hakka.data.sample import write_sample
-from hakka.errors import CheckFailed, InvalidInput
+from hakka.errors import CheckFailed, InvalidInput, Tampered
 from hakka.images import TRAIN_IMAGE
 from hakka.params import PARAMS_FILE, read_section
+from hakka.registry import promote
+from tests.serving.tiny_model import build_model_folder, register_model
 
 EVERY = [getattr(components, name) for name in components.__all__]
 
@@ -34,6 +36,19 @@ def home(tmp_path, monkeypatch):
 
 def artifact(kind, path):
     return kind(name=path.name, uri=str(path), metadata={})
+
+
+def test_prepare_data_looks_at_the_champion_before_any_work(data, home, tmp_path):
+    version = register_model(build_model_folder(tmp_path / "model"), home / "registry")
+    promote(home / "registry", version)
+    components.prepare_data.python_func(str(data), "")
+    record = home / "registry" / "versions" / version / "model.json"
+    record.chmod(0o644)
+    record.write_text(record.read_text().replace('"map50": 0.9', '"map50": 0.5'))
+    with pytest.raises(
+        Tampered, match=r"the champion cannot be used: .* it was changed: .*; point the champion at another"
+    ):
+        components.prepare_data.python_func(str(data), "")
 
 
 def scan(data, folder, shards=2):

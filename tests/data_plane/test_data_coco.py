@@ -123,6 +123,21 @@ def test_no_image_is_found_by_its_name_that_another_element_means(source, tmp_pa
     assert "image 0 of test.json: no such image file: 'test/1.jpg'" in reasons(report)
 
 
+@pytest.mark.parametrize("files", [("one", "one"), ("one", "two")], ids=["in one file", "in two files"])
+def test_an_image_whose_name_two_lost_elements_have_is_given_to_neither(source, tmp_path, files):
+    for i, name in enumerate(("1.jpg", "2.jpg")):
+        draw(source / name, i)
+    for file in set(files):  # the photos of one of two cameras, without their folder
+        own = [i for i in range(2) if files[i] == file]
+        images = [{"id": i, "file_name": f"cam{i}/1.jpg"} for i in own] + [{"id": 9, "file_name": "cam0/2.jpg"}]
+        boxes = [{"image_id": i, "category_id": 10, "bbox": [i, 1, 9, 9]} for i in (*own, 9)]
+        (source / f"{file}.json").write_text(json.dumps(coco(images, boxes)))
+    report = convert(source, tmp_path / "out")
+    assert [entry.image for entry in load_dataset(tmp_path / "out").entries] == ["2.jpg"]
+    for i in range(2):
+        assert f"no such image file: 'cam{i}/1.jpg'" in reasons(report)
+
+
 def test_odd_ids_orphans_and_crowds_are_refused_one_by_one(source, tmp_path):
     draw(source / "a.jpg", 1)
     box = [1, 1, 9, 9]

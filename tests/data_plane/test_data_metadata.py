@@ -55,6 +55,11 @@ def test_numbers_that_are_mostly_the_same_have_fewer_ranges(tmp_path):
     assert read_metadata(tmp_path).columns == {"grams": ("1",) * 21}
 
 
+def test_empty_lines_above_the_head_are_passed_over(tmp_path):
+    (tmp_path / "metadata.csv").write_text("\n\nimage,place\na.jpg,table\n")
+    assert read_metadata(tmp_path).columns == {"place": ("table",)}
+
+
 def test_a_table_that_cannot_be_read_is_refused_before_the_photos_are_looked_at(write_coco, tmp_path):
     source = write_coco(2)
     (source / "metadata.csv").write_text("photo;place\n000.jpg;table\n")

@@ -119,12 +119,22 @@ def test_weights_of_80_classes_are_trained_on_exported_and_served(work, tmp_path
     assert 0 <= report["map50"] < 0.5  # it knows nothing yet, but it answers
 
 
-def test_a_damaged_snapshot_is_told_and_the_training_begins_anew(tmp_path, capsys):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda content: content[:0], id="empty"),
+        pytest.param(lambda content: content[:400], id="its beginning"),
+        pytest.param(lambda content: content[: len(content) * 3 // 4], id="most of it"),
+        pytest.param(lambda content: content[:-1], id="all but a byte"),
+        pytest.param(lambda content: content.replace(b"epoch", b"\xff" * 5), id="no text"),
+    ],
+)
+def test_a_damaged_snapshot_is_told_and_the_training_begins_anew(tmp_path, capsys, damage):
     snapshots = Snapshots.claim(tmp_path, "key")
-    snapshots.save({"epoch": 3})
-    assert snapshots.load() == {"epoch": 3}
+    snapshots.save({"epoch": 3, "weights": torch.zeros(4096)})
+    assert snapshots.load()["epoch"] == 3
     path = tmp_path / "key" / "state.pt"
-    path.write_bytes(path.read_bytes()[:400])
+    path.write_bytes(damage(path.read_bytes()))
     assert snapshots.load() is None
     assert f"{path}: the snapshot of an earlier training is damaged: training begins anew" in capsys.readouterr().err
     snapshots.save({"epoch": 0})
@@ -391,6 +401,11 @@ class TestStart:
         start = find_start("auto", "", ["a class that the starter does not know"])
         assert start.source == "yolo11n-mine.pt (instead of yolo26n.pt)"
         assert start.architecture == "yolo11n.yaml"
+
+    def test_a_state_dict_that_is_named_for_another_task_names_no_architecture(self, tmp_path):
+        torch.save({"model.0.conv.weight": torch.zeros(1)}, tmp_path / "yolo11n-seg.pt")
+        with pytest.raises(InvalidInput, match="does not say its architecture"):
+            find_start(str(tmp_path / "yolo11n-seg.pt"), "", ["x"])
 
     def test_only_a_download_may_use_the_network(self, monkeypatch):
         from ultralytics.utils import env_bool

@@ -54,6 +54,8 @@ def test_an_empty_registry_says_what_to_do(registry):
     assert list_versions(registry) == []
     with pytest.raises(NotFound, match="hakka run"):
         resolve("champion", registry)
+    with pytest.raises(NotFound, match="hakka promote VERSION --channel canary"):
+        resolve("canary", registry)
 
 
 def test_a_version_holds_its_metrics_and_where_it_comes_from(registry, versions):

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import zipfile
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -264,15 +265,33 @@ def test_a_server_where_nobody_listens_is_known_without_clearml(tmp_path, clean,
     assert len(caplog.records) == 2
 
 
-def test_clearml_itself_judges_a_server_behind_a_proxy(tmp_path, clean):
+@pytest.mark.parametrize("proxy", ["http_proxy", "all_proxy"])
+def test_clearml_itself_judges_a_server_behind_a_proxy(tmp_path, clean, proxy):
     started = []
     clean.setattr("hakka.tracking._run_apart", lambda *_: started.append(1) or "no")
     clean.setenv("CLEARML_API_HOST", "http://clearml.invalid")
-    clean.setenv("http_proxy", "http://127.0.0.1:9")
+    clean.setenv(proxy, "http://127.0.0.1:9")
     clean.delenv("no_proxy", raising=False)
     clean.delenv("NO_PROXY", raising=False)
     warning = mirror_run(make_record(tmp_path), tmp_path / "offline")["warning"]
     assert (warning, len(started)) == ("ClearML server: no and ClearML offline: no", 2)
+
+
+def test_a_large_model_has_the_time_that_it_needs(tmp_path, clean):
+    given = []
+    clean.setattr("hakka.tracking._run_apart", lambda scratch, environ, timeout: given.append(timeout) or "no")
+    (tmp_path / "large").mkdir()
+    with (tmp_path / "large" / "model.bin").open("wb") as file:
+        file.truncate(900_000_000)  # no byte of it is on the disk
+    mirror_run(replace(make_record(tmp_path), model=tmp_path / "large"), tmp_path / "offline", timeout=100)
+    assert given == [1000]
+
+
+def test_a_user_without_a_home_is_no_error(tmp_path, clean):
+    clean.setattr("hakka.tracking._run_apart", lambda *_: "no")
+    clean.delenv("HOME")
+    clean.setattr("pwd.getpwuid", lambda uid: {}[uid])  # as in a container that runs as any user
+    assert mirror_run(make_record(tmp_path), tmp_path / "offline")["warning"] == "ClearML offline: no"
 
 
 @pytest.mark.usefixtures("clean")

@@ -130,8 +130,9 @@ class _Reader:
     def read_waiting(self, file: str, document: Document | None) -> None:
         """Look for the images of a file that waits by their names alone, and read its boxes."""
         if file in self._waiting:
+            meant = self._meant[file]
             images, classes = self._waiting.pop(file)
-            self._elsewhere += images.find_lost(self._finder)
+            self._elsewhere += images.take_elsewhere(meant)
             self._read_boxes(file, document or _read(self.listing, file), images, classes)
 
     def note_elsewhere(self) -> None:
@@ -139,8 +140,21 @@ class _Reader:
             self._note(tell_often(OTHER_PLACE, self._elsewhere[0], len(self._elsewhere)))
 
     @cached_property
-    def _finder(self) -> ImageFinder:
-        return ImageFinder(self.listing)
+    def _meant(self) -> dict[str, dict[int, str]]:
+        """By file and row the image that a lost element means by its name alone, if no other path may mean it too.
+
+        Of ``a/1.jpg`` and ``b/1.jpg`` nobody can say which one is ``1.jpg``, and a guess would be wrong boxes.
+        """
+        finder = ImageFinder(self.listing)
+        found = {file: images.look_elsewhere(finder) for file, (images, _) in self._waiting.items()}
+        names: dict[str, set[str]] = {}
+        for file, paths in found.items():
+            lost = self._waiting[file][0].lost
+            for row, path in paths.items():
+                names.setdefault(path, set()).add(lost[row]["file_name"])
+        return {
+            file: {row: path for row, path in paths.items() if len(names[path]) == 1} for file, paths in found.items()
+        }
 
     def _read_boxes(self, file: str, document: Document, images: Images, classes: dict[Key, int | str]) -> None:
         boxes = Boxes(file, images, classes)

@@ -1,7 +1,7 @@
 """The list ``images`` of one COCO file: which file each one means, its size, and why it is refused."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hakka.data.findings import Finding, refuse_image
@@ -74,21 +74,25 @@ class Images:
             if reason:
                 self.reasons[row] = f"{_place(row, self.file)}{reason}"
 
-    def find_lost(self, finder: ImageFinder) -> list[str]:
-        """Give lost elements the images with their names that no other element means; gives their places.
+    def look_elsewhere(self, finder: ImageFinder) -> dict[int, str]:
+        """By row the images that have the names of lost elements, and that no element means as it is written.
 
         To be called when the images of all files of the source have been read.
         """
-        found = []
-        for row, value in self.lost.items():
-            path = finder.find_elsewhere(value["file_name"], self.file)
-            if path is not None and path not in self._taken.places:
+        found = ((row, finder.find_elsewhere(value["file_name"], self.file)) for row, value in self.lost.items())
+        return {row: path for row, path in found if path is not None and path not in self._taken.places}
+
+    def take_elsewhere(self, found: Mapping[int, str]) -> list[str]:
+        """Give lost elements images of ``look_elsewhere``, if nobody has them by now; gives the elements' places."""
+        taken = []
+        for row, path in found.items():
+            if path not in self._taken.places:
                 place = _place(row, self.file)
-                self.reasons[row] = place + self._take(row, path, value)
+                self.reasons[row] = place + self._take(row, path, self.lost[row])
                 if self.reasons[row] == place:
                     del self.reasons[row]
-                    found.append(place)
-        return found
+                    taken.append(place)
+        return taken
 
     def name(self, row: int) -> str | None:
         """The path of an image, or what the file calls it."""
