@@ -7,7 +7,7 @@ import marshal
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
@@ -18,8 +18,9 @@ from hakka.cores import usable_cores
 from hakka.data.second_writer import Batch, create_files
 
 _ALONE = 1024  # files that are not worth a second process
-_BATCH = 128  # files that are handed over at a time: of most data sets their labels fit into a pipe
-_AHEAD = 2  # batches that the helper may have: one that it writes, and the next
+_BATCH = 12 * 1024  # bytes that are handed over at a time, or somewhat more
+_AHEAD = 4  # batches that the helper may have: they fit into a pipe, so that handing them over takes no waiting
+_NAME = 64  # bytes that a file takes beside its content when it is handed over
 Pipe = IO[bytes]
 
 
@@ -38,11 +39,24 @@ def write_files(folder: Path, contents: Iterable[tuple[str, bytes]]) -> None:
             return
         with _Helper(folder) as helper:
             create_files(here, first)
-            while batch := list(islice(waiting, _BATCH)):
+            for batch in _batches(waiting):
                 if not helper.take(batch):
                     create_files(here, batch)
     finally:
         os.close(here)
+
+
+def _batches(contents: Iterable[tuple[str, bytes]]) -> Iterator[Batch]:
+    batch: Batch = []
+    size = 0
+    for item in contents:
+        batch.append(item)
+        size += len(item[1]) + _NAME
+        if size >= _BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 class _Helper:
