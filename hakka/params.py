@@ -4,13 +4,13 @@ from collections.abc import Collection
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
-from reprlib import repr as short
 from typing import Any, TypeVar, get_origin
 
 import yaml
 
 from hakka.errors import InvalidInput
 from hakka.strict_yaml import load_yaml
+from hakka.texts import short
 
 PARAMS_FILE = Path(__file__).resolve().parent.parent / "params.yaml"
 SECTIONS = ("train", "export", "variants", "search", "gate", "split", "scan", "quality", "cluster", "monitor")

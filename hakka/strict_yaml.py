@@ -4,12 +4,12 @@ from typing import Any
 
 import yaml
 
+from hakka.texts import short
+
 try:  # the C parser is ten times faster, but not every build of PyYAML has it
     from yaml import CSafeLoader as SafeLoader
 except ImportError:
     from yaml import SafeLoader  # type: ignore[assignment]
-
-_SHOWN = 60  # letters of a key in a message
 
 
 class RepeatedKey(yaml.YAMLError):
@@ -58,5 +58,5 @@ def _check_mapping(node: yaml.MappingNode) -> None:
         if isinstance(key, yaml.ScalarNode):
             if (key.tag, key.value) in keys:
                 line = key.start_mark.line + 1
-                raise RepeatedKey(f"a key must come once in a mapping, got {key.value[:_SHOWN]!r} again in line {line}")
+                raise RepeatedKey(f"a key must come once in a mapping, got {short(key.value)} again in line {line}")
             keys.add((key.tag, key.value))

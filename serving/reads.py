@@ -90,6 +90,7 @@ class Reads:
         read = _Read(sender, now, self._seconds)
         sender.reads[read] = self._open[read] = None
         self.begun.set()
+        content = b""
         try:
             async with read.timeout:
                 content = await receive()
@@ -102,10 +103,9 @@ class Reads:
                 del self._senders[peer]
             if not self._senders:
                 self.begun.clear()
+            sender.taken += len(content)
+            sender.held = max(sender.held - len(content), 0)  # from here on its caller counts it
             self._count()  # perhaps nobody looks until the next one begins
-        sender.taken += len(content)
-        sender.held = max(sender.held - len(content), 0)
-        self._count()  # from here on its caller counts it
         return content
 
     def look(self, received: Callable[[str], int | None]) -> None:

@@ -74,8 +74,9 @@ def find_start(
     )
     if not automatic:
         raise Unavailable(missing)
-    bare = Start("scratch", _yaml_name(model)) if model else _read(STARTER, "", "starter")
-    start = _any_local(model, settings) or bare
+    start = _any_local(model, settings)
+    if start is None:
+        start = Start("scratch", _yaml_name(model)) if model else _read(STARTER, "", "starter")
     print(f"weights: {missing}; starting from {start.source}", file=sys.stderr, flush=True)
     return replace(start, source=f"{start.source} (instead of {weights})")
 
